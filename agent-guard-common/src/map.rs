@@ -1,0 +1,38 @@
+//! Names of the maps and of the pins, for both sides. A rename happens here or not at all.
+
+/// Tags, in task storage.
+pub const TAGS: &str = "TAGS";
+/// Processes to be tagged at their next `execve`.
+pub const ENROL: &str = "ENROL";
+/// Sessions, by slot.
+pub const SESSIONS: &str = "SESSIONS";
+/// Living tasks of each session, by slot.
+pub const TASKS: &str = "TASKS";
+/// Words of [`crate::control`].
+pub const CONTROL: &str = "CONTROL";
+/// Rows of the matrix.
+pub const MATRIX: &str = "MATRIX";
+/// Labelled inodes.
+pub const INODES: &str = "INODES";
+/// Labelled names.
+pub const NAMES: &str = "NAMES";
+/// Labelled endpoints.
+pub const ENDPOINTS: &str = "ENDPOINTS";
+/// Programs with command patterns.
+pub const COMMANDS: &str = "COMMANDS";
+/// Words of command patterns.
+pub const WORDS: &str = "WORDS";
+/// Answers.
+pub const ANSWERS: &str = "ANSWERS";
+/// The event ring.
+pub const EVENTS: &str = "EVENTS";
+/// Failures by place and errno.
+pub const FAILURES: &str = "FAILURES";
+/// Judgements.
+pub const JUDGED: &str = "JUDGED";
+
+/// All maps that are pinned, so that refusals outlive the daemon.
+pub const PINNED: &[&str] = &[
+    TAGS, ENROL, SESSIONS, TASKS, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS, ANSWERS, EVENTS,
+    FAILURES, JUDGED,
+];

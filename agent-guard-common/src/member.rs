@@ -1,0 +1,67 @@
+//! The kernel members that the programs read, each a global that the daemon fills from the kernel's BTF.
+//!
+//! Rust emits no CO-RE relocations: at load the daemon looks each offset up in `/sys/kernel/btf/vmlinux` and
+//! writes it into a read-only global, which the verifier then treats as a constant. A member that cannot be
+//! found aborts the load.
+
+/// Calls a macro with every member: `GLOBAL, "struct", "path.of.members";`.
+#[macro_export]
+macro_rules! members {
+    ($callback:ident) => {
+        $callback! {
+            DENTRY_INODE, "dentry", "d_inode";
+            DENTRY_PARENT, "dentry", "d_parent";
+            DENTRY_SUPER, "dentry", "d_sb";
+            DENTRY_NAME, "dentry", "d_name.name";
+            DENTRY_NAME_LEN, "dentry", "d_name.len";
+            INODE_NUMBER, "inode", "i_ino";
+            INODE_MODE, "inode", "i_mode";
+            SUPER_DEV, "super_block", "s_dev";
+            PATH_DENTRY, "path", "dentry";
+            FILE_DENTRY, "file", "f_path.dentry";
+            FILE_FLAGS, "file", "f_flags";
+            FILE_MODE, "file", "f_mode";
+            SOCKET_SOCK, "socket", "sk";
+            SOCK_FAMILY, "sock", "__sk_common.skc_family";
+            SOCK_PROTOCOL, "sock", "sk_protocol";
+            MSG_NAME, "msghdr", "msg_name";
+            MSG_NAME_LEN, "msghdr", "msg_namelen";
+            BPRM_FILE, "linux_binprm", "file";
+            BPRM_FILENAME, "linux_binprm", "filename";
+            BPRM_ARGC, "linux_binprm", "argc";
+            TASK_FLAGS, "task_struct", "flags";
+            TASK_SIGNAL, "task_struct", "signal";
+            TASK_PARENT, "task_struct", "real_parent";
+            TASK_MM, "task_struct", "mm";
+            TASK_STATUS, "task_struct", "thread_info.status";
+            SIGNAL_TTY, "signal_struct", "tty";
+            SIGNAL_PIDS, "signal_struct", "pids";
+            MM_ARG_START, "mm_struct", "arg_start";
+            MM_ARG_END, "mm_struct", "arg_end";
+            REGS_ORIG_AX, "pt_regs", "orig_ax";
+            REGS_SI, "pt_regs", "si";
+            REGS_DX, "pt_regs", "dx";
+            REGS_CX, "pt_regs", "cx";
+        }
+    };
+}
+
+/// A member: the global that holds its offset, its structure, and its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name of the global in the kernel object.
+    pub global: &'static str,
+    /// Name of the structure.
+    pub structure: &'static str,
+    /// Names of nested members, joined with dots; anonymous ones are left out.
+    pub path: &'static str,
+}
+
+macro_rules! list {
+    ($($global:ident, $structure:literal, $path:literal;)*) => {
+        /// Every member.
+        pub const MEMBERS: &[Member] =
+            &[$(Member { global: stringify!($global), structure: $structure, path: $path }),*];
+    };
+}
+members!(list);

@@ -1,0 +1,74 @@
+//! Sessions and the tag that every task of one carries.
+
+use crate::limits::NAME_BYTES;
+use crate::plain::abi;
+
+/// State of a session as [`SessionRecord::state`] holds it. 0 is a slot that is not in use.
+pub mod state {
+    /// The slot is free: a tag that names it is stale, and everything is refused.
+    pub const FREE: u32 = 0;
+    /// Judged by its profile.
+    pub const ACTIVE: u32 = 1;
+    /// Every gated hook parks its caller until the session is resumed.
+    pub const HALTED: u32 = 2;
+}
+
+abi! {
+    /// A session. Written by the daemon alone.
+    pub struct SessionRecord = 104 {
+        /// Number that no other session of this boot has: a tag with another serial is stale.
+        pub serial: u64,
+        /// Start, in nanoseconds of CLOCK_BOOTTIME.
+        pub started_ns: u64,
+        /// See [`state`].
+        pub state: u32,
+        /// Index of its profile in the matrix.
+        pub profile: u32,
+        /// The user who started it.
+        pub uid: u32,
+        /// The first process.
+        pub root: u32,
+        /// Credential labels that it has touched: reserved, zero.
+        pub credentials: u64,
+        /// Its name, padded with zeros.
+        pub name: [u8; NAME_BYTES],
+        /// Its profile's name, padded with zeros: a restarted daemon finds the index again by it.
+        pub profile_name: [u8; NAME_BYTES],
+    }
+}
+
+abi! {
+    /// A process that is to be tagged at its next `execve`.
+    pub struct Enrolment = 16 {
+        /// The session's serial.
+        pub serial: u64,
+        /// The session's slot.
+        pub session: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+abi! {
+    /// The tag in a task's storage, and the question that the task is waiting with.
+    pub struct Tag = 64 {
+        /// The session's serial.
+        pub serial: u64,
+        /// The session's slot.
+        pub session: u32,
+        /// Times the question was put.
+        pub asks: u32,
+        /// The question's id; 0 for none.
+        pub question: u64,
+        /// Hash of the object that the question is about.
+        pub object: u64,
+        /// The question's operation.
+        pub operation: u32,
+        /// Arguments that the kernel counted for the pending `execve`, the program's name included.
+        pub argc: u32,
+        /// What the arguments of the pending `execve` must hash to; see [`crate::command::ArgvHash`]. 0: nothing approved.
+        pub argv: u64,
+        /// Programs (file name, and name it was called by) whose patterns the pending `execve` meets; 0 for none.
+        pub programs: [u64; 2],
+    }
+}

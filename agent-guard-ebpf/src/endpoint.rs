@@ -1,0 +1,119 @@
+//! Endpoints as objects: an address, a port and a protocol, labelled by the longest prefix.
+
+use agent_guard_common::event::{Event, Head};
+use agent_guard_common::hash::{Sip, SipKey};
+use agent_guard_common::operation::Operation;
+use agent_guard_common::rule::{ENDPOINT_SLOT_BITS, EndpointKey, UNLABELLED, endpoint_label};
+use agent_guard_common::verdict::Reason;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+
+use crate::hook::Object;
+use crate::kernel::{Pointer, copy, member};
+use crate::maps::ENDPOINTS;
+
+// include/linux/socket.h
+const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// `struct sockaddr_in6`, whose first eight bytes are those of `struct sockaddr_in`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SocketAddress {
+    family: u16,
+    port: [u8; 2],
+    /// IPv4 address, or flow label.
+    first: [u8; 4],
+    address: [u8; 16],
+    scope: u32,
+}
+
+/// Where a connection or a datagram goes.
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    address: [u8; 16],
+    port: u16,
+    protocol: u16,
+}
+
+impl Endpoint {
+    /// An endpoint that could not be read.
+    pub const UNKNOWN: Self = Self { address: [0; 16], port: 0, protocol: 0 };
+}
+
+/// What an address argument turned out to be.
+pub enum Destination {
+    /// An endpoint to be judged.
+    Endpoint(Endpoint),
+    /// Not an internet address: another operation's business.
+    Elsewhere,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl Destination {
+    /// Reads a kernel copy of a socket address. `unspec_is_address`: `sendto` takes AF_UNSPEC for the socket's
+    /// own family (net/ipv4/udp.c, `udp_sendmsg`), `connect` takes it for a disconnect.
+    #[inline(always)]
+    pub fn read(socket: Pointer, address: u64, unspec_is_address: bool) -> Self {
+        let mut raw = SocketAddress { family: 0, port: [0; 2], first: [0; 4], address: [0; 16], scope: 0 };
+        if !copy(&mut raw, address) {
+            return Self::Unreadable;
+        }
+        let sock = socket.follow(&member::SOCKET_SOCK);
+        // The verifier asks; the kernel never calls with a socket that is not set up.
+        if sock.is_null() {
+            return Self::Unreadable;
+        }
+        let mut family = raw.family;
+        if family == AF_UNSPEC && unspec_is_address {
+            family = sock.load(&member::SOCK_FAMILY);
+        }
+        let protocol: u16 = sock.load(&member::SOCK_PROTOCOL);
+        let port = u16::from_be_bytes(raw.port);
+        match family {
+            AF_INET => Self::Endpoint(Endpoint { address: mapped(raw.first), port, protocol }),
+            AF_INET6 => Self::Endpoint(Endpoint { address: raw.address, port, protocol }),
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// `::ffff:a.b.c.d`, so that one trie serves both families and a v4-mapped address is no way around.
+#[inline(always)]
+fn mapped(v4: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
+}
+
+impl Object for Endpoint {
+    const HAS_PATHS: bool = false;
+
+    #[inline(always)]
+    fn labels(&self, slot: u32, _: Operation) -> Result<[u16; 2], Reason> {
+        let key = Key::new(ENDPOINT_SLOT_BITS + 128, EndpointKey { slot: slot.to_be(), address: self.address });
+        let label = ENDPOINTS.get(&key).map_or(UNLABELLED, |ranges| endpoint_label(ranges, self.protocol, self.port));
+        Ok([label, label])
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        let mut sip = Sip::new(key);
+        for half in self.address.chunks_exact(8) {
+            let mut word = [0; 8];
+            word.copy_from_slice(half);
+            sip.add(u64::from_ne_bytes(word));
+        }
+        sip.add(u64::from(self.port) << 16 | u64::from(self.protocol));
+        sip.finish()
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        head.address = self.address;
+        head.port = u32::from(self.port);
+        head.protocol = u32::from(self.protocol);
+    }
+
+    #[inline(always)]
+    fn paths(&self, _: &mut Event) {}
+}

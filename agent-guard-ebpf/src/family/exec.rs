@@ -1,0 +1,80 @@
+//! Executing: enrolment, `exec` by binary, `command` by arguments, and the proof of what was executed.
+
+use agent_guard_common::counter::Place;
+use agent_guard_common::event::kind;
+use agent_guard_common::operation::Operation;
+use agent_guard_common::verdict::Reason;
+use aya_ebpf::macros::{btf_tracepoint, lsm};
+use aya_ebpf::programs::{BtfTracePointContext, LsmContext};
+
+use crate::arguments::{self, Programs};
+use crate::emit::{self, Story};
+use crate::hook::{self, Caller};
+use crate::kernel::{Pointer, count};
+use crate::program::Program;
+use crate::question::{self, Standing};
+use crate::task;
+
+const EPERM: i32 = -1;
+
+/// fs/exec.c, `bprm_execve(bprm)`: one call an `execve`, also for `#!`, before anything of the caller is lost.
+///
+/// An enrolled process is tagged here and not in `bprm_committed_creds`, so that its own first command is judged.
+#[lsm(hook = "bprm_creds_for_exec")]
+pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
+    let task = task::current();
+    let tag = match task::tag(task) {
+        Some(tag) => tag,
+        None => {
+            let Some(enrolment) = task::enrolment() else { return 0 };
+            let Some(tag) = task::set_tag(task, &enrolment) else {
+                count(Place::TagFailed, 0);
+                return EPERM;
+            };
+            tag
+        }
+    };
+    let caller = Caller::of(task, tag);
+    let bprm = Pointer::new(context.arg::<*const u8>(0));
+    let programs = Programs::of(bprm, caller.policy.slot);
+    let matched = arguments::match_pending(&programs, bprm, caller.task);
+    let program = Program::new(bprm, matched.identity);
+    let command = matched.finding(&programs, &caller.policy);
+    let finding = hook::stricter(command, hook::find(&program, &caller.policy, Operation::Exec));
+    let standing = Standing::of(&caller, &program, finding.operation);
+    let result = hook::conclude_with(&caller, &program, &finding, 1, &standing);
+    if result == 0 {
+        programs.expect(&caller, &program, standing.argv);
+    }
+    result
+}
+
+/// fs/exec.c, `exec_binprm` (task, old_pid, bprm): the arguments are final, and the new image has not run yet.
+/// Arguments are user memory and could change between the hook above and here; then the process is killed.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let bprm = Pointer::new(context.arg::<*const u8>(2));
+    let as_judged = arguments::is_as_judged(&caller, bprm);
+    // An answer ends with the image that asked.
+    caller.tag.change(|tag| {
+        tag.question = 0;
+        tag.programs = [0; 2];
+        tag.argv = 0;
+    });
+    if !as_judged {
+        question::kill();
+        let finding = hook::cell(&caller.policy, Operation::Command, 0);
+        let story = Story {
+            caller: &caller,
+            finding: &finding,
+            standing: &Standing::NONE,
+            passes: 0,
+            kind: kind::KILLED,
+            reason: Reason::ArgumentsChanged,
+            question: 0,
+        };
+        emit::tell(&story, &Program::new(bprm, 0));
+    }
+    0
+}

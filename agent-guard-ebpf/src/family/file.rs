@@ -1,0 +1,110 @@
+//! Files: open, create, delete, rename, link, truncate. Held at the `path_*` layer, where nothing has
+//! happened yet and overlayfs passes once.
+
+use agent_guard_common::operation::Operation;
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use crate::hook::{self, Caller};
+use crate::kernel::{Pointer, member};
+use crate::object::{Ends, Entry};
+
+// include/uapi/asm-generic/fcntl.h
+const O_ACCMODE: u32 = 3;
+const O_RDONLY: u32 = 0;
+const O_WRONLY: u32 = 1;
+const O_TRUNC: u32 = 0o1000;
+// include/linux/fs.h
+const FMODE_EXEC: u32 = 0x20;
+const FMODE_CREATED: u32 = 0x10_0000;
+
+#[inline(always)]
+fn entry(context: &LsmContext, argument: usize) -> Entry {
+    Entry(Pointer::new(context.arg::<*const u8>(argument)))
+}
+
+/// fs/open.c, `do_dentry_open(file)`: existing files only. A created one was judged by `path_mknod`, where a
+/// restart is safe; an executed one is judged by `bprm_creds_for_exec`.
+#[lsm(hook = "file_open")]
+pub fn file_open(context: LsmContext) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let file = Pointer::new(context.arg::<*const u8>(0));
+    let flags: u32 = file.load(&member::FILE_FLAGS);
+    if flags & FMODE_EXEC != 0 || file.load::<u32>(&member::FILE_MODE) & FMODE_CREATED != 0 {
+        return 0;
+    }
+    let entry = Entry(file.follow(&member::FILE_DENTRY));
+    let access = flags & O_ACCMODE;
+    let mut finding =
+        hook::find(&entry, &caller.policy, if access == O_RDONLY { Operation::Read } else { Operation::Write });
+    if access != O_RDONLY && access != O_WRONLY {
+        let read = hook::cell(&caller.policy, Operation::Read, finding.label as u16);
+        finding = hook::stricter(finding, read);
+    }
+    let mut passes = 1;
+    if flags & O_TRUNC != 0 {
+        let truncate = hook::cell(&caller.policy, Operation::Truncate, finding.label as u16);
+        // The truncation itself meets a second hook in the same call, with the same question.
+        if hook::rank(&truncate) >= hook::rank(&finding) {
+            finding = truncate;
+            passes = 2;
+        }
+    }
+    hook::conclude(&caller, &entry, &finding, passes)
+}
+
+/// fs/namei.c, `may_o_create(dir, dentry, mode)` and `do_mknodat`: a new file, node or socket.
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(context: LsmContext) -> i32 {
+    hook::gate(&entry(&context, 1), Operation::Create)
+}
+
+/// fs/namei.c, `do_mkdirat(dir, dentry, mode)`.
+#[lsm(hook = "path_mkdir")]
+pub fn path_mkdir(context: LsmContext) -> i32 {
+    hook::gate(&entry(&context, 1), Operation::Create)
+}
+
+/// fs/namei.c, `do_symlinkat(dir, dentry, old_name)`.
+#[lsm(hook = "path_symlink")]
+pub fn path_symlink(context: LsmContext) -> i32 {
+    hook::gate(&entry(&context, 1), Operation::Create)
+}
+
+/// fs/namei.c, `do_unlinkat(dir, dentry)`.
+#[lsm(hook = "path_unlink")]
+pub fn path_unlink(context: LsmContext) -> i32 {
+    hook::gate(&entry(&context, 1), Operation::Delete)
+}
+
+/// fs/namei.c, `do_rmdir(dir, dentry)`.
+#[lsm(hook = "path_rmdir")]
+pub fn path_rmdir(context: LsmContext) -> i32 {
+    hook::gate(&entry(&context, 1), Operation::Delete)
+}
+
+/// fs/namei.c, `do_renameat2(old_dir, old_dentry, new_dir, new_dentry, flags)`: once, RENAME_EXCHANGE included.
+#[lsm(hook = "path_rename")]
+pub fn path_rename(context: LsmContext) -> i32 {
+    hook::gate(&Ends { from: entry(&context, 1), to: entry(&context, 3) }, Operation::Rename)
+}
+
+/// fs/namei.c, `do_linkat(old_dentry, new_dir, new_dentry)`.
+#[lsm(hook = "path_link")]
+pub fn path_link(context: LsmContext) -> i32 {
+    hook::gate(&Ends { from: entry(&context, 0), to: entry(&context, 2) }, Operation::Link)
+}
+
+/// fs/open.c, `vfs_truncate(path)`; on 6.1 also `open(O_TRUNC)` and `ftruncate`.
+#[lsm(hook = "path_truncate")]
+pub fn path_truncate(context: LsmContext) -> i32 {
+    let path = Pointer::new(context.arg::<*const u8>(0));
+    hook::gate(&Entry(path.follow(&member::PATH_DENTRY)), Operation::Truncate)
+}
+
+/// fs/open.c, `do_ftruncate(file)` and fs/namei.c, `handle_truncate(file)`: since 6.2.
+#[lsm(hook = "file_truncate")]
+pub fn file_truncate(context: LsmContext) -> i32 {
+    let file = Pointer::new(context.arg::<*const u8>(0));
+    hook::gate(&Entry(file.follow(&member::FILE_DENTRY)), Operation::Truncate)
+}

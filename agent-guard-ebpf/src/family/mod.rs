@@ -1,0 +1,8 @@
+//! The hooks, by family. A hook reads its arguments into an object and calls the one body; it has none of its own.
+//!
+//! Each names the kernel function that calls it. All are there on 6.1, 6.12 and 7.2 unless it says otherwise.
+
+mod exec;
+mod file;
+mod net;
+mod tree;

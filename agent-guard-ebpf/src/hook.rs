@@ -1,0 +1,246 @@
+//! The one body of every hook: who calls, what the policy says of the object, what `judge()` makes of it.
+//!
+//! A hook reads its arguments into an [`Object`] and calls [`gate`]. Failure direction: for an untagged task
+//! nothing is ever refused; for a tagged one, whatever cannot be decided is.
+
+use agent_guard_common::control::GENERATION;
+use agent_guard_common::counter::{Place, judged};
+use agent_guard_common::event::{Event, Head, kind};
+use agent_guard_common::hash::SipKey;
+use agent_guard_common::operation::Operation;
+use agent_guard_common::rule::{Cell, row_index};
+use agent_guard_common::verdict::{Facts, Judgement, Reason, Verdict, judge};
+
+use crate::emit::{self, Story};
+use crate::kernel::{self, Pointer, control, count};
+use crate::maps::{JUDGED, MATRIX};
+use crate::question::{self, Standing};
+use crate::task::{self, TagPointer};
+
+const PASS: i32 = 0;
+const EPERM: i32 = -1;
+/// ERESTARTNOINTR: the kernel runs the call again when the thread has been continued.
+const RESTART: i32 = -513;
+
+/// What a hook is about.
+pub trait Object {
+    /// The labels of its ends, twice the same for an object with one; or why they cannot be told.
+    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason>;
+    /// Hash of the identity, so that an answer fits no other object.
+    fn hash(&self, key: SipKey) -> u64;
+    /// Writes the object into an event's common part.
+    fn describe(&self, head: &mut Head);
+    /// Writes its paths; only objects that have some are told at length.
+    fn paths(&self, event: &mut Event);
+    /// Whether it has paths.
+    const HAS_PATHS: bool;
+}
+
+/// What the policy says of an act.
+///
+/// Without holes: the compiler may fill a hole with whatever a register holds, and the verifier refuses to let a
+/// pointer be stored there.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Finding {
+    /// The strictest cell.
+    pub cell: Cell,
+    /// Its operation.
+    pub operation: Operation,
+    /// Its label.
+    pub label: u32,
+    /// Why there is no verdict, if there is none.
+    pub reason: Reason,
+}
+
+impl Finding {
+    /// No verdict, with the reason.
+    #[inline(always)]
+    pub const fn undecided(operation: Operation, reason: Reason) -> Self {
+        Self { cell: Cell::ZERO, operation, label: 0, reason }
+    }
+}
+
+/// The policy in force, read once at a hook's entry.
+#[derive(Clone, Copy)]
+pub struct Policy {
+    /// Its generation.
+    pub generation: u32,
+    /// Where its records stand.
+    pub slot: u32,
+    /// The caller's profile.
+    pub profile: u32,
+}
+
+/// A tagged caller.
+pub struct Caller {
+    /// The task.
+    pub task: Pointer,
+    /// Its tag.
+    pub tag: TagPointer,
+    /// Its session's state.
+    pub state: u32,
+    /// The policy that judges it.
+    pub policy: Policy,
+}
+
+impl Caller {
+    /// The current task, if it is tagged.
+    #[inline(always)]
+    pub fn current() -> Option<Self> {
+        let task = task::current();
+        let tag = task::tag(task)?;
+        Some(Self::of(task, tag))
+    }
+
+    /// A task with its tag.
+    #[inline(always)]
+    pub fn of(task: Pointer, tag: TagPointer) -> Self {
+        let (state, profile) = task::session(&tag.get());
+        let generation = control(GENERATION) as u32;
+        Self { task, tag, state, policy: Policy { generation, slot: generation & 1, profile } }
+    }
+}
+
+/// Judges one operation of the current task, if it is tagged. The value is the hook's.
+#[inline(always)]
+pub fn gate<O: Object>(object: &O, operation: Operation) -> i32 {
+    let Some(caller) = Caller::current() else { return PASS };
+    let finding = find(object, &caller.policy, operation);
+    conclude(&caller, object, &finding, 1)
+}
+
+/// What the policy says of one operation.
+#[inline(always)]
+pub fn find<O: Object>(object: &O, policy: &Policy, operation: Operation) -> Finding {
+    match object.labels(policy.slot, operation) {
+        Ok([one, other]) => {
+            let first = cell(policy, operation, one);
+            if one == other {
+                return first;
+            }
+            stricter(first, cell(policy, operation, other))
+        }
+        Err(reason) => Finding::undecided(operation, reason),
+    }
+}
+
+/// The cell of an operation on a label.
+#[inline(always)]
+pub fn cell(policy: &Policy, operation: Operation, label: u16) -> Finding {
+    let mut finding = Finding { label: u32::from(label), ..Finding::undecided(operation, Reason::Undecided) };
+    let row = row_index(policy.slot, policy.profile, operation as u32).and_then(|index| MATRIX.get_ptr(index));
+    if let Some(row) = row {
+        // SAFETY: the map's value is valid until the program ends; the mask keeps the index inside the row.
+        finding.cell = unsafe { *row.cast::<Cell>().add(usize::from(label) & 0xff) };
+    } else {
+        count(Place::PolicyMissing, 0);
+    }
+    finding
+}
+
+/// The stricter of two findings; one without a verdict is the strictest of all.
+#[inline(always)]
+pub fn stricter(one: Finding, other: Finding) -> Finding {
+    if rank(&other) > rank(&one) { other } else { one }
+}
+
+/// How strict a finding is.
+#[inline(always)]
+pub fn rank(finding: &Finding) -> u8 {
+    if finding.cell.verdict == 0 { u8::MAX } else { finding.cell.verdict }
+}
+
+/// Judges a finding and does what the judgement says. `passes`: hooks that one approval must let through.
+#[inline(always)]
+pub fn conclude<O: Object>(caller: &Caller, object: &O, finding: &Finding, passes: u32) -> i32 {
+    let standing = if Facts::decided(finding.cell.verdict, caller.state) {
+        Standing::NONE
+    } else {
+        Standing::of(caller, object, finding.operation)
+    };
+    conclude_with(caller, object, finding, passes, &standing)
+}
+
+/// As [`conclude`], for a hook that must know how the question stood.
+#[inline(always)]
+pub fn conclude_with<O: Object>(
+    caller: &Caller,
+    object: &O,
+    finding: &Finding,
+    passes: u32,
+    standing: &Standing,
+) -> i32 {
+    let mut facts = Facts {
+        verdict: finding.cell.verdict,
+        session: caller.state,
+        heartbeat_age: 0,
+        obstacle: Reason::None,
+        answer: standing.answer,
+        asks: standing.asks,
+    };
+    if !Facts::decided(facts.verdict, facts.session) {
+        facts.heartbeat_age = question::heartbeat_age();
+        facts.obstacle = task::obstacle(caller.task);
+    }
+    // One place tells, whatever happened: the verifier looks at every copy of a path's loop.
+    let (kind, reason) = match judge(&facts) {
+        Judgement::Pass => {
+            tally(judged::PASSED);
+            return PASS;
+        }
+        Judgement::PassAudited => (kind::AUDITED, Reason::None),
+        Judgement::PassApproved => {
+            question::spend(caller, standing);
+            (kind::USED, Reason::None)
+        }
+        Judgement::Ask => (if standing.question == 0 { kind::QUESTION } else { kind::REPEAT }, Reason::None),
+        Judgement::Park => {
+            if question::stop() {
+                tally(judged::PARKED);
+                return RESTART;
+            }
+            (kind::REFUSED, Reason::NotStopped)
+        }
+        // What could not be found out says more than "undecided".
+        Judgement::Refuse(Reason::Undecided) => (kind::REFUSED, finding.reason),
+        Judgement::Refuse(reason) => (kind::REFUSED, reason),
+    };
+    let question = if kind == kind::QUESTION { kernel::now() } else { standing.question };
+    let told = emit::tell(&Story { caller, finding, standing, passes, kind, reason, question }, object);
+    match kind {
+        kind::AUDITED => {
+            tally(judged::AUDITED);
+            PASS
+        }
+        kind::USED => {
+            tally(judged::APPROVED);
+            PASS
+        }
+        kind::QUESTION | kind::REPEAT if told => {
+            tally(judged::ASKED);
+            question::note(caller, finding.operation, standing, question);
+            RESTART
+        }
+        // A question that was not delivered, or whose thread was not stopped, is a refusal.
+        _ => {
+            tally(judged::REFUSED);
+            question::close(caller, standing);
+            EPERM
+        }
+    }
+}
+
+#[inline(always)]
+fn tally(kind: u32) {
+    if let Some(counter) = JUDGED.get_ptr_mut(kind) {
+        // SAFETY: the map's value is valid until the program ends; only this CPU writes it.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Whether a verdict is one that a coarse match must not give at once.
+#[inline(always)]
+pub fn is_strict(verdict: u8) -> bool {
+    verdict != Verdict::Allow as u8 && verdict != Verdict::Audit as u8
+}

@@ -1,0 +1,72 @@
+//! Every map of the object, and no other. Names and sizes come from the ABI.
+
+use agent_guard_common::answer::{Answer, AnswerKey};
+use agent_guard_common::event::Event;
+use agent_guard_common::rule::{
+    CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row, WordKey,
+};
+use agent_guard_common::session::{Enrolment, SessionRecord, Tag};
+use agent_guard_common::{control, counter, limits};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+
+/// Task storage, which aya-ebpf 0.2 does not declare yet (aya issue 203).
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: the fields only describe the map to the loader; nothing dereferences them.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+}
+
+#[btf_map]
+pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
+#[btf_map]
+pub static ENROL: HashMap<u32, Enrolment, { limits::ENROLMENTS as usize }> = HashMap::new();
+#[btf_map]
+pub static SESSIONS: Array<SessionRecord, { limits::SESSIONS as usize }> = Array::new();
+#[btf_map]
+pub static TASKS: Array<u64, { limits::SESSIONS as usize }> = Array::new();
+#[btf_map]
+pub static CONTROL: Array<u64, { control::WORDS as usize }> = Array::new();
+#[btf_map]
+pub static MATRIX: Array<Row, { ROWS as usize }> = Array::new();
+#[btf_map]
+pub static INODES: HashMap<InodeKey, InodeLabel, { limits::INODES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+pub static NAMES: HashMap<NameKey, InodeLabel, { limits::NAMES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+pub static ENDPOINTS: LpmTrie<EndpointKey, EndpointLabels, { limits::ENDPOINTS as usize }> = LpmTrie::new();
+#[btf_map]
+pub static COMMANDS: HashMap<CommandKey, CommandTable, { limits::COMMANDS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+pub static WORDS: HashMap<WordKey, u64, { limits::WORDS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+pub static ANSWERS: HashMap<AnswerKey, Answer, { limits::ANSWERS as usize }> = HashMap::new();
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { limits::RING_BYTES as usize }> = RingBuf::new();
+#[btf_map]
+pub static FAILURES: PerCpuArray<u64, { (counter::PLACES * counter::ERRNOS) as usize }> = PerCpuArray::new();
+#[btf_map]
+pub static JUDGED: PerCpuArray<u64, { counter::judged::COUNT as usize }> = PerCpuArray::new();

@@ -1,0 +1,250 @@
+//! Files as objects: labels by (device, inode) and by name, found by climbing `d_parent`.
+//!
+//! Identity is the kernel's: hard links, bind mounts, namespaces and chroots change nothing. A name that does
+//! not exist yet is labelled through its directory.
+
+use agent_guard_common::counter::Place;
+use agent_guard_common::event::{Event, Head, flag};
+use agent_guard_common::hash::{Sip, SipKey};
+use agent_guard_common::operation::Operation;
+use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED};
+use agent_guard_common::verdict::Reason;
+
+use crate::emit;
+use crate::hook::Object;
+use crate::kernel::{Pointer, copy, count, member};
+use crate::maps::{INODES, NAMES};
+use crate::question;
+
+pub use agent_guard_common::limits::DEPTH;
+
+// include/uapi/linux/stat.h
+const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
+
+/// A directory entry, existing or not.
+#[derive(Clone, Copy)]
+pub struct Entry(pub Pointer);
+
+impl Entry {
+    /// Inode number; 0 when there is no inode.
+    #[inline(always)]
+    fn inode(self) -> u64 {
+        let inode = self.0.follow(&member::DENTRY_INODE);
+        if inode.is_null() { 0 } else { inode.load(&member::INODE_NUMBER) }
+    }
+
+    #[inline(always)]
+    fn device(self) -> u32 {
+        self.0.follow(&member::DENTRY_SUPER).load(&member::SUPER_DEV)
+    }
+
+    #[inline(always)]
+    fn parent(self) -> Self {
+        Self(self.0.follow(&member::DENTRY_PARENT))
+    }
+
+    #[inline(always)]
+    fn is_directory(self) -> bool {
+        let inode = self.0.follow(&member::DENTRY_INODE);
+        !inode.is_null() && inode.load::<u16>(&member::INODE_MODE) & S_IFMT == S_IFDIR
+    }
+
+    /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
+    /// below speaks first.
+    #[inline(always)]
+    fn label(self, slot: u32, structural: bool) -> Result<u16, Reason> {
+        let dev = self.device();
+        let mut entry = self;
+        let ino = entry.inode();
+        if ino != 0
+            && let Some(label) = lookup(dev, slot, ino)
+            && let Some(found) = speak(label, structural)
+        {
+            return Ok(found);
+        }
+        for level in 0..DEPTH {
+            let parent = entry.parent();
+            if parent.0.address() == entry.0.address() {
+                return Ok(UNLABELLED);
+            }
+            let ino = parent.0.follow(&member::DENTRY_INODE).load(&member::INODE_NUMBER);
+            if let Some(label) = lookup(dev, slot, ino) {
+                if label.flags & NAMED_CHILDREN != 0 {
+                    let named = unpack(named_label(entry.0.number(), dev, slot, ino));
+                    if let Some(found) = speak(named, structural && level == 0) {
+                        return Ok(found);
+                    }
+                }
+                if label.label != UNLABELLED {
+                    return Ok(label.label);
+                }
+            }
+            entry = parent;
+        }
+        count(Place::WalkTooDeep, 0);
+        Err(Reason::TooDeep)
+    }
+
+    #[inline(always)]
+    fn mix(self, sip: &mut Sip) {
+        let ino = self.inode();
+        sip.add(u64::from(self.device()));
+        sip.add(ino);
+        // The name in its directory tells two links of one inode apart, and is all that a new file has.
+        sip.add(self.parent().inode());
+        sip.add(name_hash(self.0.number()));
+    }
+
+    #[inline(always)]
+    fn describe(self, head: &mut Head) {
+        let ino = self.inode();
+        head.dev = self.device();
+        head.ino = if ino == 0 { self.parent().inode() } else { ino };
+        if self.is_directory() {
+            head.flags |= flag::DIRECTORY;
+        }
+    }
+}
+
+#[inline(always)]
+fn lookup(dev: u32, slot: u32, ino: u64) -> Option<InodeLabel> {
+    // SAFETY: the value is copied at once; the map frees by RCU, whose reader this program is.
+    unsafe { INODES.get(InodeKey { dev, slot, ino }) }.copied()
+}
+
+#[inline(always)]
+fn speak(label: InodeLabel, structural: bool) -> Option<u16> {
+    if structural && label.above != UNLABELLED {
+        return Some(label.above);
+    }
+    if label.label != UNLABELLED { Some(label.label) } else { None }
+}
+
+/// The label of an entry's name in its directory, packed; 0 for none. `entry` is the entry's address.
+///
+/// This and [`name_hash`] are global functions: the verifier looks at each once, and not on every level of a walk.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn named_label(entry: u64, dev: u32, slot: u32, ino: u64) -> u64 {
+    let key = NameKey { dev, slot, ino, name: name_hash(entry) };
+    // SAFETY: the value is copied at once; the map frees by RCU, whose reader this program is.
+    match unsafe { NAMES.get(key) } {
+        Some(label) => u64::from(label.label) | u64::from(label.above) << 16,
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn unpack(packed: u64) -> InodeLabel {
+    InodeLabel { label: packed as u16, above: (packed >> 16) as u16, flags: 0 }
+}
+
+/// Hash of an entry's name, as `SipKey::hash` computes it. `entry` is the entry's address.
+///
+/// A name that cannot be read hashes to 0, which no record has: it is then labelled by its directory.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn name_hash(entry: u64) -> u64 {
+    const NAME_WORDS: u32 = 32;
+    let (mut name, mut length) = (0_u64, 0_u32);
+    if !copy(&mut name, entry + u64::from(member::DENTRY_NAME.load()))
+        || !copy(&mut length, entry + u64::from(member::DENTRY_NAME_LEN.load()))
+    {
+        return 0;
+    }
+    let mut sip = Sip::new(question::key());
+    for index in 0..NAME_WORDS {
+        let at = index * 8;
+        if at >= length {
+            break;
+        }
+        let mut word = 0_u64;
+        if !copy(&mut word, name + u64::from(at)) {
+            return 0;
+        }
+        let rest = length - at;
+        if rest < 8 {
+            word &= (1 << (rest * 8)) - 1;
+        }
+        sip.add(word);
+    }
+    sip.add(u64::from(length));
+    sip.finish()
+}
+
+#[inline(always)]
+fn is_structural(operation: Operation) -> bool {
+    matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link)
+}
+
+impl Object for Entry {
+    const HAS_PATHS: bool = true;
+
+    #[inline(always)]
+    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
+        let label = self.label(slot, is_structural(operation))?;
+        Ok([label, label])
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        let mut sip = Sip::new(key);
+        self.mix(&mut sip);
+        sip.finish()
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        (*self).describe(head);
+    }
+
+    #[inline(always)]
+    fn paths(&self, event: &mut Event) {
+        let (bytes, cut) = emit::names(&mut event.path, self.0);
+        event.head.path_bytes = bytes;
+        event.head.flags |= cut;
+    }
+}
+
+/// The two ends of a rename or a link.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// What is moved or linked.
+    pub from: Entry,
+    /// The name that it gets.
+    pub to: Entry,
+}
+
+impl Object for Ends {
+    const HAS_PATHS: bool = true;
+
+    #[inline(always)]
+    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
+        let structural = is_structural(operation);
+        Ok([self.from.label(slot, structural)?, self.to.label(slot, structural)?])
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        let mut sip = Sip::new(key);
+        self.from.mix(&mut sip);
+        self.to.mix(&mut sip);
+        sip.finish()
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        self.from.describe(head);
+    }
+
+    #[inline(always)]
+    fn paths(&self, event: &mut Event) {
+        self.from.paths(event);
+        let (bytes, cut) = emit::names(&mut event.other, self.to.0);
+        event.head.other_bytes = bytes;
+        if cut != 0 {
+            event.head.flags |= flag::OTHER_CUT;
+        }
+    }
+}

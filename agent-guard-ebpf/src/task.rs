@@ -1,0 +1,183 @@
+//! The calling task: its tag, and whether its call can be held.
+
+use agent_guard_common::counter::Place;
+use agent_guard_common::session::{Enrolment, SessionRecord, Tag, state};
+use agent_guard_common::verdict::Reason;
+use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs, bpf_task_storage_get,
+};
+
+use crate::kernel::{Pointer, count, member};
+use crate::maps::{ENROL, SESSIONS, TAGS, TASKS};
+
+// include/linux/sched.h
+const PF_IO_WORKER: u32 = 0x10;
+const PF_EXITING: u32 = 0x4;
+const PF_DUMPCORE: u32 = 0x200;
+const PF_SIGNALED: u32 = 0x400;
+const PF_USER_WORKER: u32 = 0x4000;
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// The same number in the 64-bit and the 32-bit table.
+const NR_IO_URING_ENTER: u64 = 426;
+// enum pid_type, include/linux/pid.h
+const PIDTYPE_TGID: usize = 1;
+const PIDTYPE_PGID: usize = 2;
+const PIDTYPE_SID: usize = 3;
+
+/// The current task.
+#[inline(always)]
+pub fn current() -> Pointer {
+    // SAFETY: the helper takes nothing and cannot fail.
+    Pointer::new(unsafe { bpf_get_current_task_btf() })
+}
+
+/// Thread group and thread of the current task.
+#[inline(always)]
+pub fn current_id() -> u64 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    unsafe { bpf_get_current_pid_tgid() }
+}
+
+/// The registers with which a task entered the kernel.
+#[inline(always)]
+pub fn registers(task: Pointer) -> Pointer {
+    // SAFETY: the task is one that the verifier knows.
+    Pointer::new(unsafe { bpf_task_pt_regs(task.raw()) } as *const u8)
+}
+
+/// A task's tag, in its storage. It lives as long as the task, and only the task's own hooks write it.
+#[derive(Clone, Copy)]
+pub struct TagPointer(*mut Tag);
+
+impl TagPointer {
+    /// The tag as it is now.
+    #[inline(always)]
+    pub fn get(self) -> Tag {
+        // SAFETY: the pointer came from task storage of `Tag`, for a task that is running, being made or freed by us.
+        unsafe { *self.0 }
+    }
+
+    /// Changes the tag.
+    #[inline(always)]
+    pub fn change(self, change: impl FnOnce(&mut Tag)) {
+        // SAFETY: as for `get`; no other reference to it exists, since `get` copies.
+        change(unsafe { &mut *self.0 });
+    }
+}
+
+/// A task's tag, if it has one.
+#[inline(always)]
+pub fn tag(task: Pointer) -> Option<TagPointer> {
+    storage(task, 0)
+}
+
+/// Tags a task, and counts it as living in its session.
+#[inline(always)]
+pub fn set_tag(task: Pointer, enrolment: &Enrolment) -> Option<TagPointer> {
+    let tag = storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))?;
+    tag.change(|tag| {
+        tag.serial = enrolment.serial;
+        tag.session = enrolment.session;
+    });
+    count_tasks(enrolment.session, 1);
+    Some(tag)
+}
+
+#[inline(always)]
+fn storage(task: Pointer, flags: u64) -> Option<TagPointer> {
+    let map = (&raw const TAGS).cast_mut().cast();
+    // SAFETY: the map is task storage, and the task is one that the verifier knows.
+    let tag = unsafe { bpf_task_storage_get(map, task.raw(), core::ptr::null_mut(), flags) };
+    if tag.is_null() { None } else { Some(TagPointer(tag.cast())) }
+}
+
+/// Takes the current process's enrolment, if it waits to be tagged.
+#[inline(always)]
+pub fn enrolment() -> Option<Enrolment> {
+    let process = (current_id() >> 32) as u32;
+    // SAFETY: the value is copied at once; only this process's own `execve` and the daemon delete it.
+    let enrolment = unsafe { ENROL.get(process) }.copied()?;
+    if let Err(result) = ENROL.remove(process) {
+        count(Place::TagFailed, i64::from(result));
+    }
+    Some(enrolment)
+}
+
+/// A session's living tasks.
+#[inline(always)]
+pub fn count_of(session: u32) -> u64 {
+    // SAFETY: an aligned u64 of a live map is read whole.
+    TASKS.get_ptr(session).map_or(0, |tasks| unsafe { core::ptr::read_volatile(tasks) })
+}
+
+/// Adds to the number of a session's living tasks.
+#[inline(always)]
+pub fn count_tasks(session: u32, change: u64) {
+    if let Some(tasks) = TASKS.get_ptr_mut(session) {
+        // SAFETY: the value is an aligned u64 of a live map. The result is not used, so no fetching form is asked for.
+        unsafe { core::arch::asm!("lock *(u64 *)({p} + 0) += {c}", p = in(reg) tasks, c = in(reg) change) };
+    }
+}
+
+/// The session of a tag and its state; a tag whose session is not there any more finds [`state::FREE`].
+#[inline(always)]
+pub fn session(tag: &Tag) -> (u32, u32) {
+    match SESSIONS.get_ptr(tag.session) {
+        Some(record) => {
+            // SAFETY: the map's value is valid until the program ends. The daemon writes the serial last.
+            let record: &SessionRecord = unsafe { &*record };
+            if record.serial == tag.serial { (record.state, record.profile) } else { (state::FREE, 0) }
+        }
+        None => (state::FREE, 0),
+    }
+}
+
+/// Why the current call cannot be stopped and restarted; `Reason::None` when it can.
+#[inline(always)]
+pub fn obstacle(task: Pointer) -> Reason {
+    let flags: u32 = task.load(&member::TASK_FLAGS);
+    if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
+        return Reason::IoUring;
+    }
+    if flags & PF_KTHREAD != 0 {
+        return Reason::NotRestartable;
+    }
+    if flags & (PF_EXITING | PF_DUMPCORE | PF_SIGNALED) != 0 {
+        return Reason::Dying;
+    }
+    let call: u64 = registers(task).load(&member::REGS_ORIG_AX);
+    if call == NR_IO_URING_ENTER {
+        return Reason::IoUring;
+    }
+    // -1 marks an entry that was no system call; the kernel restarts nothing there.
+    if (call as u32) as i32 == -1 {
+        return Reason::NotRestartable;
+    }
+    if job_controlled(task) { Reason::JobControl } else { Reason::None }
+}
+
+/// Whether a job-control shell started the task as a job: it leads a process group on a terminal, and its
+/// parent is of the same session but of another group. Such a shell would take a hold for Ctrl-Z.
+#[inline(always)]
+fn job_controlled(task: Pointer) -> bool {
+    let signal = task.follow(&member::TASK_SIGNAL);
+    if signal.follow(&member::SIGNAL_TTY).is_null() {
+        return false;
+    }
+    if pid(signal, PIDTYPE_PGID) != pid(signal, PIDTYPE_TGID) {
+        return false;
+    }
+    let parent = task.follow(&member::TASK_PARENT);
+    // Started by the keeper itself, from outside the tree: the keeper is no shell.
+    if tag(parent).is_none() {
+        return false;
+    }
+    let shell = parent.follow(&member::TASK_SIGNAL);
+    pid(shell, PIDTYPE_SID) == pid(signal, PIDTYPE_SID) && pid(shell, PIDTYPE_PGID) != pid(signal, PIDTYPE_PGID)
+}
+
+#[inline(always)]
+fn pid(signal: Pointer, kind: usize) -> u64 {
+    signal.load_at(&member::SIGNAL_PIDS, kind * core::mem::size_of::<usize>())
+}

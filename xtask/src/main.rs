@@ -1,0 +1,58 @@
+//! Owns the verbs of `cargo xtask`; each is a module that does the work.
+
+mod apt;
+mod demo;
+mod ebpf;
+mod guest;
+mod paths;
+mod process;
+mod programs;
+mod setup;
+mod test;
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// What cargo alone cannot do for agent-guard.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Install what this machine lacks to build and test; needs root and apt
+    Setup,
+    /// Build the BPF object that the daemon embeds
+    BuildEbpf(ebpf::Args),
+    /// Boot a guest with the daemon installed, run a command or a shell in it
+    Vm(vm::Args),
+    /// Run every test: host steps, unit tests, suites in guests on every kernel
+    Test(test::Args),
+    /// Replay the incident in a guest, unguarded and guarded
+    Demo(demo::Args),
+    /// Check what of the project's style a tool can hold
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Verb::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    paths::enter_root()?;
+    match verb {
+        Verb::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Verb::BuildEbpf(args) => ebpf::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Vm(args) => vm::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Tidy => tidy::check().map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,132 @@
+//! Owns the suites: which tests each has, and one guest for each suite and kernel, a few at a time.
+//!
+//! Must not know how a guest is made. A suite has a guest of its own, so that one that dies takes no other along.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
+use crate::process::Run as _;
+use crate::programs::{Kind, Program};
+use crate::test::Args;
+use crate::test::libtest::{Suite, listed};
+use crate::test::report::Report;
+
+/// Suites named so replay a story with real tools: they need the Debian root file system.
+const SCENARIO: &str = "scenario";
+/// Tests named so run only when asked for.
+const LONG: &str = "long_";
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+const LONG_TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// One suite on one kernel.
+struct Job<'a> {
+    kernel: Kernel,
+    suite: &'a Program,
+    tests: Vec<String>,
+}
+
+/// Runs the suites in guests: first those in memory, then the scenarios.
+pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<()> {
+    let is_suite = |program: &&Program| program.kind == Kind::IntegrationTest && program.is_for_guests();
+    let (scenarios, suites): (Vec<_>, Vec<_>) =
+        programs.iter().filter(is_suite).partition(|program| program.name.starts_with(SCENARIO));
+    for (section, suites) in [("suites", suites), ("scenarios", scenarios)] {
+        let jobs = jobs(args, &suites)?;
+        if jobs.is_empty() {
+            continue;
+        }
+        report.section(section);
+        guest::fetch_kernels(args.kernels())?;
+        let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
+        run_all(args, jobs, &common_payload(programs), rootfs.as_ref(), report);
+    }
+    Ok(())
+}
+
+fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
+    let mut jobs = VecDeque::new();
+    for suite in suites {
+        let tests = names(suite, args)?;
+        if !tests.is_empty() {
+            let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
+            jobs.extend(args.kernels().iter().map(of_kernel));
+        }
+    }
+    Ok(jobs)
+}
+
+/// Asks a test program, on the host, which of its tests are to run.
+pub(crate) fn names(program: &Program, args: &Args) -> Result<Vec<String>> {
+    let list = |extra: &[&str]| {
+        let mut command = Command::new(&program.path);
+        command.args(["--list", "--format", "terse"]).args(extra);
+        Ok::<_, anyhow::Error>(listed(&command.read().context("cannot list the tests")?))
+    };
+    let ignored = if args.long { Vec::new() } else { list(&["--ignored"])? };
+    let mut names = list(&[])?;
+    names.retain(|name| {
+        let is_long = ignored.contains(name) || name.rsplit("::").next().is_some_and(|name| name.starts_with(LONG));
+        (args.long || !is_long) && args.selects(&format!("{}::{name}", program.name))
+    });
+    Ok(names)
+}
+
+/// What every guest gets: the daemon, and the programs that suites run.
+fn common_payload(programs: &[Program]) -> Vec<Payload> {
+    let binaries = programs.iter().filter(|program| program.kind == Kind::Binary);
+    binaries
+        .filter_map(|program| {
+            let guest = match program.name.as_str() {
+                "agent-guard" => "/usr/bin/agent-guard".to_owned(),
+                name if program.is_for_guests() && name != "init" => {
+                    format!("/usr/local/bin/agent-guard-{name}")
+                }
+                _ => return None,
+            };
+            Some(Payload { host: program.path.clone(), guest })
+        })
+        .collect()
+}
+
+/// Runs the jobs, a few guests at a time.
+fn run_all(args: &Args, jobs: VecDeque<Job<'_>>, payload: &[Payload], rootfs: Option<&PathBuf>, report: &Report) {
+    let queue = Mutex::new(jobs);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(job) = next() {
+                    run_one(args, &job, payload, rootfs, report);
+                }
+            });
+        }
+    });
+}
+
+fn run_one(args: &Args, job: &Job<'_>, payload: &[Payload], rootfs: Option<&PathBuf>, report: &Report) {
+    let program = format!("/usr/local/lib/suites/{}", job.suite.name);
+    let mut payload = payload.to_vec();
+    payload.push(Payload { host: job.suite.path.clone(), guest: program.clone() });
+    let mut command = vec![program, "--test-threads=1".to_owned(), "--exact".to_owned()];
+    if args.long {
+        command.push("--include-ignored".to_owned());
+    }
+    command.extend(job.tests.iter().cloned());
+    let guest = Guest {
+        kernel: job.kernel,
+        rootfs: rootfs.cloned(),
+        payload,
+        command,
+        time_limit: Some(if args.long { LONG_TIME_LIMIT } else { TIME_LIMIT }),
+    };
+    let mut suite = Suite::expecting(job.tests.iter().map(String::as_str));
+    let ending = guest.boot(Output::Lines(Box::new(|line| suite.read(line))));
+    report.suite(&format!("{} {}", job.kernel, job.suite.name), &suite, ending.as_ref().err());
+}

@@ -1,0 +1,87 @@
+//! Owns the verb `test`: host steps, then the suites in guests on every kernel, and the count over everything.
+//!
+//! Must not know what any test is about.
+
+mod guests;
+mod host;
+mod libtest;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::guest::Kernel;
+use crate::programs::{self, Program};
+use crate::test::report::Report;
+use crate::{ebpf, setup};
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run guests only with this kernel; may be repeated [default: all]
+    #[arg(long = "kernel", value_enum, value_name = "KERNEL")]
+    kernels: Vec<Kernel>,
+    /// Run only tests whose name contains this; a guest's test is named `suite::test`
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Also run what takes long: tests named `long_…` and those ignored as long
+    #[arg(long)]
+    long: bool,
+    /// How many guests run at once
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    jobs: usize,
+}
+
+impl Args {
+    fn kernels(&self) -> &[Kernel] {
+        if self.kernels.is_empty() { &Kernel::ALL } else { &self.kernels }
+    }
+
+    fn selects(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|text| name.contains(text))
+    }
+}
+
+/// Runs everything that was asked for; the last line is the count.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let report = Report::default();
+    if report.step("setup", setup::run) {
+        run_all(args, &report);
+    }
+    Ok(report.finish())
+}
+
+fn run_all(args: &Args, report: &Report) {
+    if args.filter.is_none() {
+        report.section("host");
+        host::steps(report);
+    }
+    report.section("build");
+    let mut programs = Vec::new();
+    let is_built = report.step("BPF object", || ebpf::build(true))
+        && report.step("test programs", || {
+            programs = build()?;
+            Ok(())
+        });
+    if is_built {
+        report.section("unit tests");
+        host::unit_tests(args, &programs, report);
+        if let Err(error) = guests::run(args, &programs, report) {
+            report.step("guests", || Err(error));
+        }
+    }
+}
+
+/// Builds every test, and every program that a guest needs.
+fn build() -> Result<Vec<Program>> {
+    let mut tests = programs::static_cargo("test");
+    tests.args(["--quiet", "--no-run"]);
+    let mut binaries = programs::static_cargo("build");
+    binaries.args(["--quiet", "--bins"]);
+    let mut programs = programs::built(tests)?;
+    // Cargo builds the binaries of a package for its integration tests too: each is wanted once.
+    programs.retain(|program| program.kind != programs::Kind::Binary);
+    programs.extend(programs::built(binaries)?);
+    Ok(programs)
+}

@@ -1,0 +1,127 @@
+//! The matrix of verdicts, and the labels that are composed of others.
+
+use core::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_guard_common::limits::LABELS;
+use agent_guard_common::operation::Operation;
+use agent_guard_common::rule::{Cell, Row, UNLABELLED, row_index};
+use agent_guard_common::verdict::Verdict;
+
+use super::{CompileError, LabelInfo, LabelKind, too_many};
+use crate::policy::check::Checked;
+use crate::policy::rules::usual_tier;
+
+/// The cells of all profiles and operations, by label.
+pub(super) struct Matrix {
+    /// For each profile in the policy's order, and each operation, a cell a label.
+    cells: Vec<Vec<Cell>>,
+    labels: Vec<LabelInfo>,
+    composed: BTreeMap<BTreeSet<u16>, u16>,
+}
+
+/// Orders cells by strictness; of equals, the earlier rule's is the greater, and the default's the least.
+pub(super) const fn strictness(cell: &Cell) -> (u8, u8, Reverse<u16>) {
+    (cell.verdict, cell.tier, Reverse(cell.rule.wrapping_sub(1)))
+}
+
+impl Matrix {
+    /// Decides every act on every label that the policy defines.
+    pub(super) fn new(policy: &Checked) -> Self {
+        let unlabelled = LabelInfo { name: "unlabelled".to_owned(), kind: LabelKind::Unlabelled };
+        let named = policy
+            .labels
+            .iter()
+            .map(|label| LabelInfo { name: label.name.clone(), kind: LabelKind::Named(label.objects.kind()) });
+        let labels: Vec<LabelInfo> = std::iter::once(unlabelled).chain(named).collect();
+        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        for profile in &policy.profiles {
+            let default = cell(profile.default, usual_tier(profile.default) as u8, 0);
+            cells.extend(Operation::ALL.iter().map(|_| vec![default; labels.len()]));
+        }
+        // Backwards, so that the first rule is written last and wins.
+        let numbered: Vec<_> = (1_u16..).zip(&policy.rules).collect();
+        for (number, rule) in numbered.into_iter().rev() {
+            for profile in &rule.profiles {
+                for (operation, labels) in &rule.acts {
+                    let row = &mut cells[*profile * Operation::ALL.len() + *operation as usize];
+                    for label in labels {
+                        row[usize::from(*label)] = cell(rule.verdict, rule.tier as u8, number);
+                    }
+                }
+            }
+        }
+        Self { cells, labels, composed: BTreeMap::new() }
+    }
+
+    /// The label that stands for all of some labels: in every cell the strictest of theirs decides.
+    pub(super) fn compose(&mut self, mut members: BTreeSet<u16>) -> Result<u16, CompileError> {
+        if members.len() > 1 && self.adds_nothing(UNLABELLED, &members) {
+            members.remove(&UNLABELLED);
+        }
+        let Some(first) = members.first().copied() else { return Ok(UNLABELLED) };
+        if members.len() == 1 {
+            return Ok(first);
+        }
+        if let Some(number) = self.composed.get(&members) {
+            return Ok(*number);
+        }
+        let limit = LABELS as usize;
+        let number = u16::try_from(self.labels.len()).ok().filter(|number| usize::from(*number) < limit);
+        let number = number
+            .ok_or_else(|| too_many("labels, those composed of others included,", self.labels.len() + 1, limit))?;
+        for row in &mut self.cells {
+            let strictest = members.iter().map(|label| row[usize::from(*label)]).max_by_key(strictness);
+            row.extend(strictest);
+        }
+        let names: Vec<&str> = members.iter().map(|label| self.labels[usize::from(*label)].name.as_str()).collect();
+        self.labels
+            .push(LabelInfo { name: names.join(" + "), kind: LabelKind::Composed(members.iter().copied().collect()) });
+        self.composed.insert(members, number);
+        Ok(number)
+    }
+
+    /// Whether a member is nowhere stricter than the others together.
+    fn adds_nothing(&self, member: u16, members: &BTreeSet<u16>) -> bool {
+        let verdict = |row: &Vec<Cell>, label: u16| row[usize::from(label)].verdict;
+        self.cells.iter().all(|row| {
+            let others = members.iter().filter(|label| **label != member);
+            others.map(|label| verdict(row, *label)).max() >= Some(verdict(row, member))
+        })
+    }
+
+    /// The rows as the kernel's map holds them, by index. Numbers that no label has stay zero: undecided, so refused.
+    pub(super) fn rows(
+        &self,
+        policy: &Checked,
+        profiles: &BTreeMap<String, u32>,
+        slot: u32,
+    ) -> Result<Vec<(u32, Box<Row>)>, CompileError> {
+        let mut rows = Vec::with_capacity(self.cells.len());
+        for (profile, cells) in policy.profiles.iter().zip(self.cells.chunks(Operation::ALL.len())) {
+            let profile_in_use = || CompileError::ProfileInUse { name: profile.name.clone() };
+            let index = *profiles.get(&profile.name).ok_or_else(profile_in_use)?;
+            for (operation, cells) in Operation::ALL.iter().zip(cells) {
+                let row_index = row_index(slot, index, *operation as u32);
+                let row_index =
+                    row_index.ok_or_else(|| CompileError::ProfileIndex { name: profile.name.clone(), index })?;
+                let mut row = Box::new([Cell::ZERO; LABELS as usize]);
+                for (to, from) in row.iter_mut().zip(cells) {
+                    *to = *from;
+                }
+                rows.push((row_index, row));
+            }
+        }
+        rows.sort_by_key(|(index, _)| *index);
+        Ok(rows)
+    }
+
+    /// All labels by number.
+    pub(super) fn into_labels(self) -> Vec<LabelInfo> {
+        self.labels
+    }
+}
+
+const fn cell(verdict: Verdict, tier: u8, rule: u16) -> Cell {
+    Cell { verdict: verdict as u8, tier, rule, flags: 0 }
+}

@@ -1,0 +1,63 @@
+//! The closed lists of words: verdicts, tiers, operations. Their meaning belongs to the common crate.
+
+use agent_guard_common::operation::Operation;
+use agent_guard_common::verdict::{Tier, Verdict};
+
+use crate::policy::read::Word;
+
+/// The verdict on what no rule names. Never `hold`: a question for everything is a question for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct DefaultVerdict(pub(in crate::policy) Verdict);
+
+impl Word for Verdict {
+    const WHAT: &'static str = "verdict";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("allow", Self::Allow), ("audit", Self::Audit), ("hold", Self::Hold), ("deny", Self::Deny)]
+    }
+}
+
+impl Word for DefaultVerdict {
+    const WHAT: &'static str = "default verdict";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("allow", Self(Verdict::Allow)), ("audit", Self(Verdict::Audit)), ("deny", Self(Verdict::Deny))]
+    }
+}
+
+impl Word for Tier {
+    const WHAT: &'static str = "tier";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("autonomous", Self::Autonomous), ("supervised", Self::Supervised), ("gated", Self::Gated)]
+    }
+}
+
+impl Word for Operation {
+    const WHAT: &'static str = "operation";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        Self::ALL.iter().map(|operation| (operation.name(), *operation)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_guard_common::operation::Operation;
+
+    use super::DefaultVerdict;
+    use crate::policy::read::{Scalar as _, Word as _};
+
+    #[test]
+    fn every_operation_of_the_common_crate_has_its_word() {
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_text(operation.name()), Ok(*operation));
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_by_default() {
+        assert!(DefaultVerdict::from_text("hold").is_err());
+        assert_eq!(DefaultVerdict::all().len(), 3);
+    }
+}

@@ -1,0 +1,151 @@
+//! The verbs as their users meet them: what they print, and how they exit.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use common::{Daemon, scratch};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn verb(dir: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_agent-guard")).arg("--run-dir").arg(dir).args(words).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn requests_are_a_table_without_surprises() {
+    let daemon = Daemon::start();
+    let output = verb(&daemon.dir, &["requests"]);
+    let text = stdout(&output);
+    let mut lines = text.lines();
+    assert_eq!(lines.next().unwrap(), "ID    LEFT    SESSION  OPERATION  OBJECT");
+    assert!(lines.next().unwrap().starts_with("7K2M  4m 10s  demo     delete     /srv/prod/db"), "{text}");
+    assert!(!text.contains('\x1b'), "neither colour nor what a file's name wants");
+}
+
+#[test]
+fn a_request_is_shown_with_all_that_an_approver_needs() {
+    let daemon = Daemon::start();
+    let text = stdout(&verb(&daemon.dir, &["show", "7K2M"]));
+    let expected = [
+        "request     7K2M (pending, 4m 10s left)",
+        "label       production-data",
+        "impact      12 files, 33.7 KiB under its label",
+        "session     demo (S0), profile autonomous",
+        "process     rm, pid 4242, user uid 0",
+        "command     rm -rf /srv/prod",
+        "directory   /root",
+        "started by  bash, pid 4200: bash",
+        "rule        prod",
+        "message     Ask first.",
+        "tier        gated",
+        "Approve with `agent-guard approve 7K2M`, refuse with `agent-guard deny 7K2M`.",
+    ];
+    for line in expected {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn answers_are_confirmed_and_the_second_one_is_a_conflict() {
+    let daemon = Daemon::start();
+    let first = verb(&daemon.dir, &["deny", "7K2M", "--reason", "no"]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    assert!(stdout(&first).starts_with("denied 7K2M: delete /srv/prod/db"));
+    let second = verb(&daemon.dir, &["approve", "7K2M"]);
+    assert_eq!(second.status.code(), Some(6));
+    assert!(stderr(&second).starts_with("agent-guard: request 7K2M is already denied by ann"), "{}", stderr(&second));
+}
+
+#[test]
+fn each_kind_of_failure_has_its_exit_code() {
+    let daemon = Daemon::start();
+    let absent = scratch();
+    let expected: [(&Path, &[&str], i32); 8] = [
+        (&daemon.dir, &["show", "ZZZZ"], 5),
+        (&daemon.dir, &["status"], 7),
+        (&daemon.dir, &["policy", "reload"], 1),
+        (&daemon.dir, &["frobnicate"], 2),
+        (&daemon.dir, &["approve"], 2),
+        (&absent, &["requests"], 3),
+        (&absent, &["approve", "7K2M"], 3),
+        (&absent, &["--help"], 0),
+    ];
+    for (dir, words, code) in expected {
+        let output = verb(dir, words);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", stderr(&output));
+    }
+    fs::remove_dir_all(absent).unwrap();
+}
+
+#[test]
+fn json_is_what_the_api_says() {
+    let daemon = Daemon::start();
+    let text = stdout(&verb(&daemon.dir, &["requests", "--json"]));
+    let requests: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(requests[0]["object"], "/srv/prod/db\u{1b}[2J", "the escape is JSON's own");
+    assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn a_policy_is_checked_without_a_daemon_and_all_faults_have_their_place() {
+    let dir = scratch();
+    let file = dir.join("policy.yaml");
+    fs::write(&file, "nonsense").unwrap();
+    let output = verb(&dir, &["policy", "check", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).starts_with(&format!("{}:1:1: ", file.display())), "{}", stdout(&output));
+    let json = verb(&dir, &["policy", "check", "--json", file.to_str().unwrap()]);
+    let faults: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!((faults["faults"][0]["line"].as_u64(), json.status.code()), (Some(1), Some(1)));
+    let missing = verb(&dir, &["policy", "check", "/no/such/file"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("cannot read the policy /no/such/file"), "{}", stderr(&missing));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn doctor_needs_no_daemon() {
+    let dir = scratch();
+    let output = verb(&dir, &["doctor", "--json"]);
+    let doctor: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let expected = if doctor["able"] == true { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(expected));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_manual_page_and_completions_name_every_verb() {
+    let dir = scratch();
+    let (man, bash) = (stdout(&verb(&dir, &["man"])), stdout(&verb(&dir, &["completions", "bash"])));
+    for name in ["run", "requests", "show", "approve", "deny", "halt", "resume", "kill", "status", "doctor", "daemon"] {
+        assert!(man.contains(&format!(".SH \"AGENT-GUARD {}\"", name.to_uppercase())), "{name} is not in the manual");
+        assert!(bash.contains(name), "{name} is not completed");
+    }
+    assert!(man.contains("EXIT STATUS") && man.contains("125"));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let daemon = Daemon::start();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agent-guard"))
+        .arg("--run-dir")
+        .arg(&daemon.dir)
+        .arg("requests")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(stderr(&child.wait_with_output().unwrap()), "");
+}

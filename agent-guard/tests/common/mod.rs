@@ -1,0 +1,289 @@
+//! What the tests of the socket and of `run` share: the real server with a loop that answers its calls from a short
+//! list, in place of a daemon. The kernel is not imitated: nothing is ever held.
+
+// Each test program uses its part of this.
+#![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+
+use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Watch};
+use agent_guard::api::server::{Listeners, serve};
+use agent_guard::api::types::{
+    Ancestor, Decision, Impact, Notice, Process, Request, RequestState, RuleRef, Session, SessionRef, SessionState,
+    StartSession,
+};
+use agent_guard::api::{Refusal, Standing, authz::Scope};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// What the loop is to say, and what it has heard.
+#[derive(Debug)]
+pub struct Script {
+    /// Where every peer stands.
+    pub standing: Standing,
+    /// The requests there are.
+    pub requests: Vec<Request>,
+    /// What `run` has asked for, and by whom.
+    pub started: Vec<(StartSession, u32)>,
+    /// Sessions that were given up.
+    pub released: Vec<String>,
+    /// Notices for every session that asks for them.
+    pub notices: Vec<Notice>,
+    /// Keeps streams of notices open.
+    pub streams: Vec<mpsc::Sender<Notice>>,
+    /// Ends streams of notices as soon as all is said.
+    pub end_streams: bool,
+    /// Says no to sessions.
+    pub refuse_start: bool,
+}
+
+/// A server with its loop, in a directory of its own.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The run directory.
+    pub dir: PathBuf,
+    /// What it says and hears.
+    pub script: Arc<Mutex<Script>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A directory that no other test uses.
+pub fn scratch() -> PathBuf {
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = env::temp_dir().join(format!("agent-guard-test-{}-{number}", process::id()));
+    drop(fs::remove_dir_all(&dir));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        Self::start_in(scratch())
+    }
+
+    pub fn start_in(dir: PathBuf) -> Self {
+        let script = Script {
+            standing: Standing::Free,
+            requests: vec![request("7K2M", 0), request("9XYZ", 4_000_000)],
+            started: Vec::new(),
+            released: Vec::new(),
+            notices: Vec::new(),
+            streams: Vec::new(),
+            end_streams: false,
+            refuse_start: false,
+        };
+        let script = Arc::new(Mutex::new(script));
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (own_script, own_dir) = (Arc::clone(&script), dir.clone());
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listeners = Listeners::open(&own_dir).unwrap();
+                ready.send(()).unwrap();
+                let (calls, incoming) = mpsc::channel(16);
+                let answering = tokio::spawn(answer_all(incoming, own_script));
+                serve(listeners, calls, async { drop(stopped.await) }).await.unwrap();
+                answering.abort();
+            });
+        });
+        is_ready.recv().unwrap();
+        Self { dir, script, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Stops the server, as a daemon that is gone.
+    pub fn stop(&mut self) {
+        self.script.lock().unwrap().streams.clear();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    /// Sends bytes to a socket and reads until it closes.
+    pub fn raw(&self, socket: &str, bytes: &[u8]) -> String {
+        let mut stream = connect(&self.dir, socket);
+        // A server that has seen enough closes early; what it said is what counts.
+        drop(stream.write_all(bytes));
+        let mut text = Vec::new();
+        drop(stream.read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// A call with a body; the status line's number and the body.
+    pub fn call(&self, socket: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        split(&self.raw(socket, (head + body).as_bytes()))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// Status and body of an answer.
+pub fn split(answer: &str) -> (u16, String) {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (status, body)
+}
+
+pub fn connect(dir: &Path, socket: &str) -> UnixStream {
+    let stream = UnixStream::connect(dir.join(socket)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// A request of a session of this user.
+pub fn request(id: &str, uid: u32) -> Request {
+    Request {
+        id: id.to_owned(),
+        state: RequestState::Pending,
+        session: SessionRef { id: format!("S{uid}"), name: "demo".into(), profile: "autonomous".into(), uid },
+        operation: "delete".into(),
+        object: "/srv/prod/db\x1b[2J".into(),
+        other: None,
+        cut: false,
+        label: "production-data".into(),
+        rule: RuleRef { name: "prod".into(), message: Some("Ask first.".into()) },
+        tier: "gated".into(),
+        process: Process {
+            pid: 4242,
+            tid: 4242,
+            uid,
+            user: None,
+            comm: "rm".into(),
+            argv: vec!["rm".into(), "-rf".into(), "/srv/prod".into()],
+            cwd: Some("/root".into()),
+            ancestry: vec![Ancestor { pid: 4200, comm: "bash".into(), argv: vec!["bash".into()] }],
+        },
+        impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
+        asked_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),
+        left_ms: 250_000,
+        decision: None,
+    }
+}
+
+fn session(start: &StartSession, uid: u32) -> Session {
+    Session {
+        id: format!("S{uid}"),
+        name: start.name.clone().unwrap_or_else(|| "demo".into()),
+        profile: start.profile.clone().unwrap_or_else(|| "autonomous".into()),
+        state: SessionState::Starting,
+        uid,
+        user: None,
+        root_pid: start.child_pid,
+        argv: start.argv.clone(),
+        cwd: start.cwd.clone(),
+        started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        tasks: 1,
+        pending: 0,
+        cgroup: None,
+    }
+}
+
+async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, script: Arc<Mutex<Script>>) {
+    let changes = broadcast::Sender::new(16);
+    while let Some(call) = incoming.recv().await {
+        let standing = match call.peer.is_alive() {
+            true => script.lock().unwrap().standing.clone(),
+            false => Standing::Guarded { session: None },
+        };
+        if let Some(admitted) = call.admit(&standing) {
+            answer(admitted, &mut script.lock().unwrap(), &changes);
+        }
+    }
+}
+
+/// A reply that nobody waits for any more is no failure of the test.
+fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes: &broadcast::Sender<Arc<Request>>) {
+    let covered = |scope: &Scope, request: &&Request| scope.covers_ref(&request.session);
+    match call {
+        Call::Permission { reply, .. } => drop(reply.send(Ok(()))),
+        Call::Requests { filter, reply } => {
+            let all = script.requests.iter().filter(|request| covered(&scope, request) && filter.wants(request));
+            drop(reply.send(Ok(all.cloned().collect())));
+        }
+        Call::WatchRequests { reply, .. } => {
+            let known = script.requests.iter().filter(|request| covered(&scope, request)).cloned().collect();
+            drop(reply.send(Ok(Watch { known, changes: changes.subscribe(), scope })));
+        }
+        Call::Request { id, reply } => {
+            let found = script.requests.iter().find(|request| request.id == id && covered(&scope, request));
+            drop(reply.send(found.cloned().ok_or(Refusal::UnknownRequest { id })));
+        }
+        Call::Answer { id, choice, reason, reply } => {
+            let found = script.requests.iter_mut().find(|request| request.id == id);
+            drop(reply.send(decide(found, &id, choice, reason, peer.uid)));
+            if let Some(request) = script.requests.iter().find(|request| request.id == id) {
+                drop(changes.send(Arc::new(request.clone())));
+            }
+        }
+        Call::StartSession { reply, .. } if script.refuse_start => {
+            drop(reply.send(Err(Refusal::Unacceptable("no profile nosuch; there are: autonomous".into()))));
+        }
+        Call::StartSession { start, reply } => {
+            drop(reply.send(Ok(session(&start, peer.uid))));
+            script.started.push((start, peer.pid));
+        }
+        Call::Release { id, reply } => {
+            script.released.push(id);
+            drop(reply.send(Ok(())));
+        }
+        Call::Notices { reply, .. } => {
+            let (sender, receiver) = mpsc::channel(64);
+            for notice in script.notices.drain(..) {
+                sender.try_send(notice).unwrap();
+            }
+            if !script.end_streams {
+                script.streams.push(sender);
+            }
+            drop(reply.send(Ok(receiver)));
+        }
+        Call::Steer { id, .. } | Call::Session { id, .. } if id != "demo" => drop(id),
+        Call::Steer { reply, .. } | Call::Session { reply, .. } => {
+            let start = StartSession { name: None, profile: None, child_pid: 1, argv: vec![], cwd: "/".into() };
+            drop(reply.send(Ok(session(&start, peer.uid))));
+        }
+        Call::Sessions { reply } => drop(reply.send(Ok(Vec::new()))),
+        Call::Status { reply } => drop(reply.send(Err(Refusal::Failed("this loop has no status".into())))),
+        Call::PolicyReload { reply } => drop(reply.send(Err(Refusal::BadPolicy {
+            path: "/etc/agent-guard/policy.yaml".into(),
+            faults: vec!["1:1: expected version".into()],
+        }))),
+    }
+}
+
+fn decide(
+    found: Option<&mut Request>,
+    id: &str,
+    choice: Choice,
+    reason: Option<String>,
+    uid: u32,
+) -> Result<Request, Refusal> {
+    let request = found.ok_or_else(|| Refusal::UnknownRequest { id: id.to_owned() })?;
+    if let Some(decision) = &request.decision {
+        let (id, state, decision) = (id.to_owned(), request.state, decision.clone());
+        return Err(Refusal::AlreadyDecided { id, state, decision });
+    }
+    request.state = match choice {
+        Choice::Approve => RequestState::Approved,
+        Choice::Deny => RequestState::Denied,
+        Choice::Cancel => RequestState::Cancelled,
+    };
+    let at = "2026-01-01T00:01:00Z".parse().unwrap();
+    request.decision = Some(Decision { uid: Some(uid), user: Some("ann".into()), at, reason });
+    Ok(request.clone())
+}

@@ -1,0 +1,23 @@
+//! The approval socket: HTTP and JSON over two unix sockets, and the client of it.
+//!
+//! Owns the wire types, who may do what, and the way of every call to the daemon's loop and back. It must not
+//! know the kernel, the policy's meaning or how a decision comes about.
+
+pub mod authz;
+pub mod call;
+mod check;
+pub mod client;
+pub mod doctor;
+pub mod openapi;
+pub mod peer;
+pub mod refusal;
+mod routes;
+mod seats;
+pub mod server;
+pub mod types;
+
+pub use authz::{Door, Scope, Standing, Verb};
+pub use call::{Admitted, Call, Choice, Incoming, Reply, Steer, Watch};
+pub use check::check_policy;
+pub use peer::Peer;
+pub use refusal::Refusal;

@@ -1,0 +1,76 @@
+//! Requests: reading, following and answering them.
+
+use super::body::{Asked, JsonBody};
+use super::{Loop, stream, unknown};
+use crate::api::call::{Call, Choice, Watch};
+use crate::api::peer::Peer;
+use crate::api::refusal::Refusal;
+use crate::api::seats::Place;
+use crate::api::types::{AnswerBody, ErrorBody, Request, RequestFilter};
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::BroadcastStream;
+
+/// The requests that the caller may see. With `watch`, one JSON line for each of them and for every change after.
+#[utoipa::path(get, path = "/v1/requests", tag = "requests", params(RequestFilter),
+    responses((status = 200, body = Vec<Request>), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Extension(place): Extension<Place>,
+    Asked(filter): Asked<RequestFilter>,
+) -> Result<Response, Refusal> {
+    if filter.watch {
+        watch(&daemon, peer, &place, filter).await
+    } else {
+        let requests = daemon.call(peer, |reply| Call::Requests { filter, reply }).await?;
+        Ok(Json(requests).into_response())
+    }
+}
+
+async fn watch(daemon: &Loop, peer: Peer, place: &Place, filter: RequestFilter) -> Result<Response, Refusal> {
+    let wanted = filter.clone();
+    let watch = daemon.call(peer, |reply| Call::WatchRequests { filter, reply }).await?;
+    stream::settle(daemon, place)?;
+    let Watch { known, changes, scope } = watch;
+    // A watcher that lags behind has missed a change: its stream ends, and it begins anew with what is known then.
+    let changes = BroadcastStream::new(changes)
+        .map_while(Result::ok)
+        .filter(move |request| scope.covers_ref(&request.session) && seen(&wanted, request))
+        .map(|request| Request::clone(&request));
+    Ok(stream::lines(tokio_stream::iter(known).chain(changes)))
+}
+
+/// Whether a watcher hears of a change. One who asked for pending requests also hears how they end.
+fn seen(filter: &RequestFilter, request: &Request) -> bool {
+    RequestFilter { state: None, ..filter.clone() }.wants(request)
+}
+
+/// One request.
+#[utoipa::path(get, path = "/v1/requests/{id}", tag = "requests", params(("id" = String, Path, description = "the request")),
+    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(crate) async fn show(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<Json<Request>, Refusal> {
+    daemon.call(peer, |reply| Call::Request { id, reply }).await.map(Json)
+}
+
+/// Answers a request: `approve` lets the held act happen, once; `deny` refuses it; `cancel` withdraws it, which refuses it.
+#[utoipa::path(post, path = "/v1/requests/{id}/{choice}", tag = "requests",
+    params(("id" = String, Path, description = "the request"), ("choice" = Choice, Path, description = "the answer")),
+    request_body = AnswerBody, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(crate) async fn answer(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Path((id, choice)): Path<(String, String)>,
+    uri: Uri,
+    JsonBody(AnswerBody { reason }): JsonBody<AnswerBody>,
+) -> Result<Json<Request>, Refusal> {
+    let choice = Choice::from_word(&choice).ok_or_else(|| unknown(&uri))?;
+    daemon.call(peer, |reply| Call::Answer { id, choice, reason, reply }).await.map(Json)
+}

@@ -1,0 +1,101 @@
+//! Sessions: reading, starting, keeping and steering them.
+
+use super::body::JsonBody;
+use super::{Loop, stream, unknown};
+use crate::api::call::{Call, Steer};
+use crate::api::peer::Peer;
+use crate::api::refusal::Refusal;
+use crate::api::seats::Place;
+use crate::api::types::{ErrorBody, Notice, NoticeKind, Session, StartSession};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use axum::{Extension, Json};
+use std::time::Duration;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// A keeper that hears nothing for longer than a few of these takes the daemon for gone.
+const ALIVE_PERIOD: Duration = Duration::from_secs(1);
+
+/// The sessions that the caller may see and that have not ended.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions",
+    responses((status = 200, body = Vec<Session>), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Vec<Session>>, Refusal> {
+    daemon.call(peer, |reply| Call::Sessions { reply }).await.map(Json)
+}
+
+/// One session, by id or name.
+#[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = Session), (status = "default", body = ErrorBody)))]
+pub(crate) async fn show(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<Json<Session>, Refusal> {
+    daemon.call(peer, |reply| Call::Session { id, reply }).await.map(Json)
+}
+
+/// Starts a session around the caller's own child, which waits before its `execve`.
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = StartSession,
+    responses((status = 201, body = Session), (status = "default", body = ErrorBody)))]
+pub(crate) async fn start(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    JsonBody(start): JsonBody<StartSession>,
+) -> Result<(StatusCode, Json<Session>), Refusal> {
+    let session = daemon.call(peer, |reply| Call::StartSession { start, reply }).await?;
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// What happens in a session, one JSON line each, until it ends.
+#[utoipa::path(get, path = "/v1/sessions/{id}/notices", tag = "sessions", params(("id" = String, Path, description = "the session's id")),
+    responses((status = 200, body = Notice, content_type = "application/x-ndjson"), (status = "default", body = ErrorBody)))]
+pub(crate) async fn notices(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Extension(place): Extension<Place>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let notices = daemon.call(peer, |reply| Call::Notices { id, reply }).await?;
+    stream::settle(&daemon, &place)?;
+    // Silence must mean something to the keeper, so a quiet daemon still speaks.
+    let notices = ReceiverStream::new(notices)
+        .timeout_repeating(tokio::time::interval(ALIVE_PERIOD))
+        .map(|notice| notice.unwrap_or_else(|_| alive()));
+    Ok(stream::lines(notices))
+}
+
+const fn alive() -> Notice {
+    Notice { kind: NoticeKind::Alive, pid: None, request: None, operation: None, object: None, reason: None }
+}
+
+/// Gives up a session whose command could not be executed.
+#[utoipa::path(post, path = "/v1/sessions/{id}/release", tag = "sessions", params(("id" = String, Path, description = "the session's id")),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn release(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    daemon.call(peer, |reply| Call::Release { id, reply }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does something to a session as a whole: `halt` parks every process at its next gated act, `resume` lets them go
+/// on, `kill` kills them.
+#[utoipa::path(post, path = "/v1/sessions/{id}/{steer}", tag = "sessions",
+    params(("id" = String, Path, description = "id or name"), ("steer" = Steer, Path, description = "what to do")),
+    responses((status = 200, body = Session), (status = "default", body = ErrorBody)))]
+pub(crate) async fn steer(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Path((id, steer)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Json<Session>, Refusal> {
+    let steer = Steer::from_word(&steer).ok_or_else(|| unknown(&uri))?;
+    daemon.call(peer, |reply| Call::Steer { id, steer, reply }).await.map(Json)
+}

@@ -1,0 +1,40 @@
+//! What the daemon is, what the machine can enforce, and what the API looks like.
+
+use super::Loop;
+use crate::api::authz::Verb;
+use crate::api::call::Call;
+use crate::api::peer::Peer;
+use crate::api::refusal::Refusal;
+use crate::api::types::{Doctor, ErrorBody, Status};
+use crate::api::{doctor as examination, openapi as description};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+
+/// The daemon's own state.
+#[utoipa::path(get, path = "/v1/status", tag = "daemon",
+    responses((status = 200, body = Status), (status = "default", body = ErrorBody)))]
+pub(crate) async fn status(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Status>, Refusal> {
+    daemon.call(peer, |reply| Call::Status { reply }).await.map(Json)
+}
+
+/// What this machine can enforce.
+#[utoipa::path(get, path = "/v1/doctor", tag = "daemon",
+    responses((status = 200, body = Doctor), (status = "default", body = ErrorBody)))]
+pub(crate) async fn doctor(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Doctor>, Refusal> {
+    daemon.permit(peer, Verb::Status).await?;
+    Ok(Json(examination::examine()))
+}
+
+/// This description.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses((status = 200, description = "OpenAPI 3.1")))]
+pub(crate) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], description::text()).into_response()
+}

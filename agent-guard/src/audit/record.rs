@@ -1,0 +1,116 @@
+//! What an audit record says. Plain data: it must not know files, nor how records are numbered.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::session::{Act, Stamp};
+
+/// An instant, by both clocks: one to read, one that nobody can set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Now {
+    /// CLOCK_MONOTONIC, in nanoseconds.
+    pub monotonic_ns: u64,
+    /// The wall clock.
+    #[serde(rename = "time")]
+    pub wall: Timestamp,
+}
+
+/// What a record tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// An act waits for an answer.
+    Held,
+    /// A request was answered, or ended without an answer.
+    Decided,
+    /// An act passed by its approval.
+    Passed,
+    /// An act was refused.
+    Refused,
+    /// An act passed under the verdict `audit`.
+    Audited,
+    /// A process was killed, since it executed what was not approved.
+    Killed,
+    /// A session started.
+    SessionStarted,
+    /// A session's last process is gone.
+    SessionEnded,
+    /// A session was halted.
+    SessionHalted,
+    /// A halted session goes on.
+    SessionResumed,
+    /// A session's processes were killed.
+    SessionKilled,
+    /// A policy was put in force.
+    PolicyLoaded,
+    /// A policy was refused; the one before stays in force.
+    PolicyRefused,
+    /// The daemon is ready.
+    DaemonStarted,
+    /// The daemon stops; refusals go on.
+    DaemonStopped,
+    /// The kernel said something that could not be read.
+    Unreadable,
+}
+
+/// A person who answers or steers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// The user.
+    pub uid: u32,
+    /// The user's name, when there is one.
+    pub user: Option<String>,
+    /// The process that spoke for the user.
+    pub pid: u32,
+}
+
+/// What one record says; the log adds the boot and the number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// When.
+    #[serde(flatten)]
+    pub now: Now,
+    /// What it tells of.
+    pub what: What,
+    /// The request's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The question's id in the kernel, which ties the records of one act together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<u64>,
+    /// How a request ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<&'static str>,
+    /// Who said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approver: Option<Person>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Arc<Act>>,
+    /// The session, where the record is about a session as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Arc<Stamp>>,
+}
+
+impl Entry {
+    /// An entry that says no more than what happened, and when.
+    #[must_use]
+    pub const fn new(now: Now, what: What) -> Self {
+        Self {
+            now,
+            what,
+            request: None,
+            question: None,
+            decision: None,
+            approver: None,
+            reason: None,
+            act: None,
+            session: None,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The command line, in one definition: help, manual page and completions are made from it.
+
+use crate::api::types::RequestState;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Keeps AI agents from destroying what they were given rights to.
+///
+/// A guarded command runs as always, until it or any process of it does what the policy gates: then that process is
+/// held in the kernel, and goes on or is refused when a person has answered. Silence refuses.
+#[derive(Debug, Parser)]
+#[command(name = "agent-guard", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// Directory of the daemon's sockets
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/agent-guard", value_hint = ValueHint::DirPath)]
+    pub run_dir: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a command and every process it starts under guard
+    #[command(after_long_help = "Example:\n  agent-guard run --profile autonomous -- claude")]
+    Run(Run),
+    /// List requests that wait for an answer, or have had one
+    #[command(after_long_help = "Example:\n  agent-guard requests --watch")]
+    Requests(Requests),
+    /// Show one request: what, who, why it is held, what it would take
+    #[command(after_long_help = "Example:\n  agent-guard show 7K2M")]
+    Show(Show),
+    /// Let a held operation happen, once
+    #[command(after_long_help = "Example:\n  agent-guard approve 7K2M --reason 'agreed in the stand-up'")]
+    Approve(Answer),
+    /// Refuse a held operation
+    #[command(after_long_help = "Example:\n  agent-guard deny 7K2M --reason 'patch it instead'")]
+    Deny(Answer),
+    /// List the sessions that run under guard
+    #[command(after_long_help = "Example:\n  agent-guard sessions --json")]
+    Sessions(Listing),
+    /// Stop every process of a session at its next gated operation
+    #[command(after_long_help = "Example:\n  agent-guard halt demo")]
+    Halt(Target),
+    /// Let a halted session go on
+    #[command(after_long_help = "Example:\n  agent-guard resume demo")]
+    Resume(Target),
+    /// Kill every process of a session
+    #[command(after_long_help = "Example:\n  agent-guard kill demo")]
+    Kill(Target),
+    /// Show what the daemon enforces, and what it has failed at
+    #[command(after_long_help = "Example:\n  agent-guard status --json")]
+    Status(Listing),
+    /// Check a policy, or put the daemon's policy file in force again
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Examine whether this machine can be guarded; needs no daemon
+    #[command(after_long_help = "Example:\n  agent-guard doctor")]
+    Doctor(Listing),
+    /// Load the policy, attach to the kernel, and answer on the sockets
+    #[command(after_long_help = "Example:\n  sudo agent-guard daemon --config /etc/agent-guard/config.yaml")]
+    Daemon(Daemon),
+    /// Write the manual page to standard output
+    #[command(hide = true)]
+    Man,
+    /// Write a shell's completions to standard output
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to run a command.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Profile of the policy to run under [default: the daemon's]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Name of the session [default: made from the command]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND",
+        value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// Which requests to list.
+#[derive(Debug, Args)]
+pub struct Requests {
+    /// Only requests in this state
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    pub state: Option<RequestState>,
+    /// Only requests of this session
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
+    /// Go on with a line for every change, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// Write JSON; with --watch, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which request to show.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The request
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which request to answer, and why.
+#[derive(Debug, Args)]
+pub struct Answer {
+    /// The request
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Why: kept in the audit log, and shown to whoever asked
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Which session is meant.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The session, by id or name
+    #[arg(value_name = "SESSION")]
+    pub session: String,
+}
+
+/// How to list.
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do about policies.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Report every fault of a policy file; needs no daemon
+    #[command(after_long_help = "Example:\n  agent-guard policy check /etc/agent-guard/policy.yaml")]
+    Check(Check),
+    /// Have the daemon read its policy file again
+    #[command(after_long_help = "Example:\n  agent-guard policy reload")]
+    Reload,
+}
+
+/// Which policy to check.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The policy
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the daemon finds and leaves its things. What is given here wins over the configuration file.
+#[derive(Debug, Default, Args)]
+pub struct Daemon {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Policy file [default: /etc/agent-guard/policy.yaml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Directory for what must survive a restart [default: /var/lib/agent-guard]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+    /// Directory of the audit log [default: /var/log/agent-guard]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub log_dir: Option<PathBuf>,
+}
+
+fn parse_state(word: &str) -> Result<RequestState, String> {
+    RequestState::ALL.iter().copied().find(|state| state.word() == word).ok_or_else(|| {
+        let words: Vec<&str> = RequestState::ALL.iter().map(|state| state.word()).collect();
+        format!("expected one of {}", words.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Verb};
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_one_imperative_line_and_has_an_example() {
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let about = verb.get_about().unwrap().to_string();
+            assert!(about.len() + verb.get_name().len() < 76 && !about.ends_with('.'), "{}: {about}", verb.get_name());
+            let example = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(verb.has_subcommands() || example.contains("agent-guard "), "{} has no example", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_belongs_to_the_command() {
+        for line in [["--", "rm"], ["rm", "--json"]] {
+            let words = ["agent-guard", "run", "--name", "n"].into_iter().chain(line).chain(["-rf", "--help"]);
+            let Verb::Run(run) = Cli::try_parse_from(words).unwrap().verb else { panic!("not run") };
+            assert_eq!(run.command.last().unwrap(), "--help");
+        }
+    }
+
+    #[test]
+    fn an_unknown_state_is_told_what_there_is() {
+        let error = Cli::try_parse_from(["agent-guard", "requests", "--state", "open"]).unwrap_err().to_string();
+        assert!(error.contains("expected one of pending, approved"), "{error}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The client's verbs: each file turns one verb into calls of the API and shows what comes back.
+//!
+//! It must not know maps, decisions or the kernel: what it knows, it has from the API, the policy's checker and
+//! the machine's own files.
+
+mod answer;
+pub mod args;
+mod daemon;
+mod doctor;
+mod generate;
+mod output;
+mod policy;
+mod requests;
+pub mod run;
+mod sessions;
+mod show;
+mod status;
+
+pub use args::Cli;
+
+use crate::api::call::{Choice, Steer};
+use crate::api::client::{self, Client};
+use crate::exit::Exit;
+use args::Verb;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a verb was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The daemon could not be asked, or said no.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// What was looked at is not as it should be; it has been shown.
+    #[error("")]
+    Findings,
+    /// A policy file could not be read.
+    #[error("cannot read the policy {}: {source}", path.display())]
+    ReadPolicy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing can be written any more.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The asynchronous runtime does not start.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    /// The command was not run.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// The daemon did not start, or ended by an error.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::Error),
+}
+
+impl Error {
+    /// What is left to be said on standard error.
+    #[must_use]
+    pub fn shown(&self) -> Option<String> {
+        match self {
+            Self::Findings => None,
+            // Whoever closed the pipe has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            // What the daemon and the system say may quote what others have chosen.
+            other => Some(crate::text::escape(&other.to_string())),
+        }
+    }
+}
+
+/// Carries out what the command line says.
+pub fn execute(cli: Cli) -> Result<Exit, Error> {
+    let client = Client::new(&cli.run_dir);
+    let done = match cli.verb {
+        Verb::Run(run) => return Ok(run::run(client, run)?),
+        Verb::Daemon(daemon) => daemon::run(cli.run_dir, daemon),
+        Verb::Requests(requests) => wait(requests::run(&client, requests)),
+        Verb::Show(show) => wait(show::run(&client, show)),
+        Verb::Approve(answer) => wait(answer::run(&client, Choice::Approve, answer)),
+        Verb::Deny(answer) => wait(answer::run(&client, Choice::Deny, answer)),
+        Verb::Sessions(listing) => wait(sessions::list(&client, listing.json)),
+        Verb::Halt(target) => wait(sessions::steer(&client, Steer::Halt, &target.session)),
+        Verb::Resume(target) => wait(sessions::steer(&client, Steer::Resume, &target.session)),
+        Verb::Kill(target) => wait(sessions::steer(&client, Steer::Kill, &target.session)),
+        Verb::Status(listing) => wait(status::run(&client, listing.json)),
+        Verb::Policy(args::Policy::Check(check)) => policy::check(&check),
+        Verb::Policy(args::Policy::Reload) => wait(policy::reload(&client)),
+        Verb::Doctor(listing) => doctor::run(listing.json),
+        Verb::Man => generate::man(),
+        Verb::Completions { shell } => generate::completions(shell),
+    };
+    done.map(|()| Exit::OK)
+}
+
+/// Runs a call of the API to its end.
+fn wait(call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    runtime().map_err(Error::Runtime)?.block_on(call)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,72 @@
+//! `requests`: lists them, and follows their changes.
+
+use super::Error;
+use super::args;
+use super::output::{self, Style, Tone};
+use crate::api::client::Client;
+use crate::api::types::{Request, RequestFilter, RequestState};
+use crate::text::escape;
+
+/// Lists, or follows.
+pub(super) async fn run(client: &Client, args: args::Requests) -> Result<(), Error> {
+    let args::Requests { state, session, watch, json } = args;
+    let filter = RequestFilter { state, session, watch };
+    if watch { follow(client, &filter, json).await } else { list(client, &filter, json).await }
+}
+
+async fn list(client: &Client, filter: &RequestFilter, json: bool) -> Result<(), Error> {
+    let requests = client.requests(filter).await?;
+    if json {
+        return Ok(output::print_json(&requests)?);
+    }
+    let rows: Vec<[String; 5]> = requests.iter().map(row).collect();
+    Ok(output::print(&Style::of_stdout().table(["ID", "LEFT", "SESSION", "OPERATION", "OBJECT"], &rows))?)
+}
+
+fn row(request: &Request) -> [String; 5] {
+    [request.id.clone(), left(request), request.session.name.clone(), request.operation.clone(), object(request)]
+}
+
+/// The time left for an answer, or what the answer was.
+pub(super) fn left(request: &Request) -> String {
+    match request.state {
+        RequestState::Pending => output::duration(request.left_ms),
+        decided => decided.word().to_owned(),
+    }
+}
+
+/// The object, with both ends of what has two.
+pub(super) fn object(request: &Request) -> String {
+    let start = if request.cut { "[...]/" } else { "" };
+    match &request.other {
+        Some(other) => format!("{start}{} -> {other}", request.object),
+        None => format!("{start}{}", request.object),
+    }
+}
+
+async fn follow(client: &Client, filter: &RequestFilter, json: bool) -> Result<(), Error> {
+    let style = Style::of_stdout();
+    let mut changes = client.watch_requests(filter).await?;
+    while let Some(request) = changes.next().await? {
+        if json {
+            output::print_json_line(&request)?;
+        } else {
+            output::print(&change(style, &request))?;
+        }
+    }
+    Err(Error::Client(crate::api::client::Error::StreamEnded))
+}
+
+/// One change on one line, whatever its length: a line that follows others is not cut.
+fn change(style: Style, request: &Request) -> String {
+    let tone = match request.state {
+        RequestState::Pending => Tone::Urgent,
+        RequestState::Approved => Tone::Good,
+        RequestState::Denied | RequestState::Expired => Tone::Bad,
+        RequestState::Cancelled | RequestState::Invalidated => Tone::Plain,
+    };
+    let state = style.tone(tone, &format!("{:11}", request.state.word()));
+    let what = escape(&format!("{} {}", request.operation, object(request)));
+    let session = escape(&request.session.name);
+    format!("{}  {state}  {what} (session {session})\n", escape(&request.id))
+}

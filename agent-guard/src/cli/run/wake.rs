@@ -1,0 +1,77 @@
+//! Held processes of a daemon that is gone: they are woken, meet their hook again, and are refused.
+//!
+//! Waking is safe at any time: a hook that finds no answer does not let its caller pass. It is done only when the
+//! hooks know that the daemon is gone, since before that they would hold again.
+
+use crate::system::cgroup::Cgroup;
+use crate::system::proc::{RunState, stat};
+use crate::system::signal::wake;
+use agent_guard_common::limits::HEARTBEAT_STALE_NS;
+use std::time::{Duration, Instant};
+
+/// The daemon's last heartbeat is stale for every hook after this.
+const STALE: Duration = Duration::from_nanos(HEARTBEAT_STALE_NS).saturating_add(Duration::from_millis(500));
+
+/// A time without the daemon.
+#[derive(Debug)]
+pub(super) struct Silence {
+    since: Instant,
+    /// Whether held processes may be left.
+    held: bool,
+    told: bool,
+}
+
+impl Silence {
+    /// It begins now.
+    pub(super) fn begin() -> Self {
+        Self { since: Instant::now(), held: true, told: false }
+    }
+
+    /// Wakes what is stopped, until nothing is; then a stop is the user's own. True the first time.
+    pub(super) fn wake_held(&mut self, cgroup: Option<&Cgroup>, root: u32) -> bool {
+        if self.since.elapsed() < STALE {
+            return false;
+        }
+        if self.held {
+            self.held = wake_stopped(cgroup, root);
+        }
+        !std::mem::replace(&mut self.told, true)
+    }
+}
+
+/// Wakes the stopped processes of a session; whether there were any.
+fn wake_stopped(cgroup: Option<&Cgroup>, root: u32) -> bool {
+    let pids = cgroup.and_then(|cgroup| cgroup.pids().ok()).unwrap_or_else(|| vec![root]);
+    let stopped = pids.into_iter().filter(|pid| stat(*pid).is_ok_and(|stat| stat.state == RunState::Stopped));
+    // A process of another user, a setuid program's, cannot be woken by this one: it is not counted again and again.
+    stopped.filter(|pid| wake(*pid).is_ok()).count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wake_stopped;
+    use crate::system::proc::{RunState, stat};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::process::Command;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    #[test]
+    fn a_stopped_process_is_woken_and_then_there_is_none() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGSTOP).unwrap();
+        let state = |wanted| {
+            (0..100).any(|_| {
+                sleep(Duration::from_millis(10));
+                (stat(child.id()).unwrap().state == RunState::Stopped) == wanted
+            })
+        };
+        assert!(state(true), "it stops");
+        assert!(wake_stopped(None, child.id()));
+        assert!(state(false), "it goes on");
+        assert!(!wake_stopped(None, child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,42 @@
+//! `sessions`, `halt`, `resume` and `kill`.
+
+use super::Error;
+use super::output::{self, Style};
+use crate::api::call::Steer;
+use crate::api::client::Client;
+use crate::api::types::Session;
+use crate::text::{command_line, escape};
+
+/// Lists the sessions.
+pub(super) async fn list(client: &Client, json: bool) -> Result<(), Error> {
+    let sessions = client.sessions().await?;
+    if json {
+        return Ok(output::print_json(&sessions)?);
+    }
+    let rows: Vec<[String; 7]> = sessions.iter().map(row).collect();
+    let head = ["NAME", "STATE", "PROFILE", "USER", "TASKS", "PENDING", "COMMAND"];
+    Ok(output::print(&Style::of_stdout().table(head, &rows))?)
+}
+
+fn row(session: &Session) -> [String; 7] {
+    [
+        session.name.clone(),
+        session.state.word().to_owned(),
+        session.profile.clone(),
+        session.user.clone().unwrap_or_else(|| session.uid.to_string()),
+        session.tasks.to_string(),
+        session.pending.to_string(),
+        command_line(&session.argv),
+    ]
+}
+
+/// Halts, resumes or kills, and says where the session stands.
+pub(super) async fn steer(client: &Client, steer: Steer, name: &str) -> Result<(), Error> {
+    let session = client.steer(name, steer).await?;
+    let done = match steer {
+        Steer::Halt => "halted",
+        Steer::Resume => "resumed",
+        Steer::Kill => "killed",
+    };
+    Ok(output::print(&format!("{done} {} ({} tasks)\n", escape(&session.name), session.tasks))?)
+}

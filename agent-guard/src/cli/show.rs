@@ -1,0 +1,81 @@
+//! `show`: one request, with everything that an approver should know, in a layout that stays the same.
+
+use super::Error;
+use super::args;
+use super::output::{self, Style, Tone};
+use super::requests::{left, object};
+use crate::api::client::Client;
+use crate::api::types::{Impact, Process, Request, RequestState};
+use crate::text::{command_line, escape};
+
+/// Shows it.
+pub(super) async fn run(client: &Client, args: args::Show) -> Result<(), Error> {
+    let request = client.request(&args.id).await?;
+    if args.json {
+        return Ok(output::print_json(&request)?);
+    }
+    Ok(output::print(&sheet(Style::of_stdout(), &request))?)
+}
+
+/// The sheet.
+fn sheet(style: Style, request: &Request) -> String {
+    let session = &request.session;
+    let mut fields = vec![
+        ("request", format!("{} ({})", escape(&request.id), standing(style, request))),
+        ("what", escape(&format!("{} {}", request.operation, object(request)))),
+        ("label", escape(&request.label)),
+        ("impact", request.impact.as_ref().map_or_else(|| "not known".to_owned(), impact)),
+        ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
+        ("process", process(&request.process)),
+        ("command", escape(&command_line(&request.process.argv))),
+        ("directory", request.process.cwd.as_deref().map_or_else(|| "not known".to_owned(), escape)),
+        ("started by", ancestry(&request.process)),
+        ("rule", escape(&request.rule.name)),
+        ("message", request.rule.message.as_deref().map(escape).unwrap_or_default()),
+        ("tier", escape(&request.tier)),
+        ("asked", format!("{:.0}", request.asked_at)),
+        ("expires", format!("{:.0}", request.expires_at)),
+    ];
+    if let Some(decision) = &request.decision {
+        let by = decision.user.as_deref().map(escape).or(decision.uid.map(|uid| format!("uid {uid}")));
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        fields.push(("decided", format!("{}{by} at {:.0}", request.state.word(), decision.at)));
+        fields.push(("reason", decision.reason.as_deref().map(escape).unwrap_or_default()));
+    }
+    let mut text = output::fields(&fields);
+    if request.state == RequestState::Pending {
+        let id = escape(&request.id);
+        text.push_str(&format!("\nApprove with `agent-guard approve {id}`, refuse with `agent-guard deny {id}`.\n"));
+    }
+    text
+}
+
+fn standing(style: Style, request: &Request) -> String {
+    match request.state {
+        RequestState::Pending => style.tone(Tone::Urgent, &format!("pending, {} left", left(request))),
+        decided => decided.word().to_owned(),
+    }
+}
+
+fn impact(impact: &Impact) -> String {
+    let at_least = if impact.complete { "" } else { "at least " };
+    let files = if impact.files == 1 { "file" } else { "files" };
+    format!("{at_least}{} {files}, {} under its label", impact.files, output::bytes(impact.bytes))
+}
+
+fn process(process: &Process) -> String {
+    let user = process.user.as_deref().map_or_else(|| format!("uid {}", process.uid), escape);
+    format!("{}, pid {}, user {user}", escape(&process.comm), process.pid)
+}
+
+/// One ancestor a line, the parent first.
+fn ancestry(process: &Process) -> String {
+    let lines: Vec<String> = process
+        .ancestry
+        .iter()
+        .map(|ancestor| {
+            format!("{}, pid {}: {}", escape(&ancestor.comm), ancestor.pid, escape(&command_line(&ancestor.argv)))
+        })
+        .collect();
+    if lines.is_empty() { "agent-guard run".to_owned() } else { lines.join("\n") }
+}

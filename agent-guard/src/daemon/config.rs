@@ -1,0 +1,167 @@
+//! What the daemon was told: what was typed and what the configuration file says become what it means, once.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::system::paths;
+
+/// What was typed.
+#[derive(Clone, Debug)]
+pub struct Flags {
+    /// The configuration file; without one the usual place is looked at, and need not exist.
+    pub config: Option<PathBuf>,
+    /// The policy file.
+    pub policy: Option<PathBuf>,
+    /// The state directory.
+    pub state_dir: Option<PathBuf>,
+    /// The directory of the sockets: typed or usual, since clients do not read the configuration file.
+    pub run_dir: PathBuf,
+    /// The directory of the audit log.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// What the configuration file says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    policy: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
+    pin_dir: Option<PathBuf>,
+    cgroup_dir: Option<PathBuf>,
+    default_profile: Option<String>,
+}
+
+/// What it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The policy file.
+    pub policy: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The directory of the sockets.
+    pub run_dir: PathBuf,
+    /// The directory of the audit log.
+    pub log_dir: PathBuf,
+    /// The directory of pinned maps and links, on a bpffs.
+    pub pin_dir: PathBuf,
+    /// The parent of the sessions' cgroups.
+    pub cgroup_dir: PathBuf,
+    /// The profile of sessions that name none.
+    pub default_profile: String,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not as expected.
+    #[error("the configuration {} is not valid: {reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        reason: String,
+    },
+    /// A path would mean another place wherever the daemon is started.
+    #[error("{name} is {}: an absolute path is expected", path.display())]
+    Relative {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Merges flags, configuration file and defaults, in this order of weight.
+    pub fn read(flags: Flags) -> Result<Self, Failure> {
+        let (path, required) = match &flags.config {
+            Some(path) => (path.clone(), true),
+            None => (PathBuf::from(paths::CONFIG), false),
+        };
+        let file = match fs::read_to_string(&path) {
+            Ok(text) => parse(&path, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => File::default(),
+            Err(source) => return Err(Failure::Read { path, source }),
+        };
+        Self::merge(flags, file)
+    }
+
+    fn merge(flags: Flags, file: File) -> Result<Self, Failure> {
+        let pick = |name, flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            let path = flag.or(file).unwrap_or_else(|| PathBuf::from(default));
+            if path.is_absolute() { Ok(path) } else { Err(Failure::Relative { name, path }) }
+        };
+        Ok(Self {
+            policy: pick("policy", flags.policy, file.policy, paths::POLICY)?,
+            state_dir: pick("state_dir", flags.state_dir, file.state_dir, paths::STATE)?,
+            run_dir: pick("run_dir", Some(flags.run_dir), None, paths::RUN)?,
+            log_dir: pick("log_dir", flags.log_dir, file.log_dir, paths::LOG)?,
+            pin_dir: pick("pin_dir", None, file.pin_dir, paths::BPFFS)?,
+            cgroup_dir: pick("cgroup_dir", None, file.cgroup_dir, paths::CGROUPS)?,
+            default_profile: file.default_profile.unwrap_or_else(|| "autonomous".to_owned()),
+        })
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, Failure> {
+    // A file of comments alone says nothing, and is no mistake.
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(File::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| Failure::Parse { path: path.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{Config, Failure, File, Flags, parse};
+
+    fn flags() -> Flags {
+        Flags { config: None, policy: None, state_dir: None, run_dir: PathBuf::from("/run/agent-guard"), log_dir: None }
+    }
+
+    #[test]
+    fn flags_outweigh_the_file_and_the_file_the_defaults() {
+        let file = parse(Path::new("x"), "policy: /file/policy.yaml\nlog_dir: /file/log\n").expect("parses");
+        let flags = Flags { policy: Some(PathBuf::from("/flag/policy.yaml")), ..flags() };
+        let config = Config::merge(flags, file).expect("merges");
+        assert_eq!(config.policy, Path::new("/flag/policy.yaml"));
+        assert_eq!(config.log_dir, Path::new("/file/log"));
+        assert_eq!(config.run_dir, Path::new("/run/agent-guard"));
+        assert_eq!(config.default_profile, "autonomous");
+    }
+
+    #[test]
+    fn what_the_file_must_not_say_is_refused_with_its_place() {
+        for text in ["polcy: /x", "policy: [", "- policy"] {
+            let failure = parse(Path::new("/etc/x.yaml"), text).expect_err(text);
+            assert!(failure.to_string().starts_with("the configuration /etc/x.yaml is not valid: "), "{failure}");
+        }
+        assert!(parse(Path::new("x"), "# nothing\n\n").is_ok());
+    }
+
+    #[test]
+    fn relative_paths_are_refused() {
+        let flags = Flags { log_dir: Some(PathBuf::from("log")), ..flags() };
+        assert!(matches!(Config::merge(flags, File::default()), Err(Failure::Relative { name: "log_dir", .. })));
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let flags = Flags { config: Some(PathBuf::from("/nonexistent/config.yaml")), ..flags() };
+        assert!(matches!(Config::read(flags), Err(Failure::Read { .. })));
+    }
+}

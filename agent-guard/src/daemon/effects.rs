@@ -1,0 +1,223 @@
+//! Carrying effects out, in their order: record, then answer, then wake-up. What fails is said as an event.
+//!
+//! No approval without its record: when a record cannot be written, the effects that depend on it are dropped,
+//! and `decision` makes refusals of them.
+
+use std::collections::BTreeSet;
+
+use agent_guard_common::answer::answered;
+use agent_guard_common::session::state;
+
+use super::{Daemon, view};
+use crate::api::{Refusal, Reply, types};
+use crate::audit::{Entry, What};
+use crate::decision::{self, About, CallId, Effect, Event, RequestId, Told, step};
+use crate::session::{SessionKey, Stage};
+use crate::system::clock;
+
+const NOT_RECORDED: &str = "the audit log could not be written";
+const NOT_DELIVERED: &str = "the answer could not be delivered";
+
+/// An order that was not carried out, though others depend on it.
+struct Failed {
+    about: About,
+    why: &'static str,
+}
+
+/// A caller that waits for an effect.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Who answered a request.
+    Answer(RequestId, Reply<types::Request>),
+    /// Who steered a session.
+    Steer(SessionKey, Reply<types::Session>),
+}
+
+impl Daemon {
+    /// Lets `decision` have an event, and does what it says.
+    pub(super) fn happen(&mut self, event: Event) {
+        let effects = step(&mut self.state, event, clock::now());
+        self.carry_out(effects);
+    }
+
+    /// Appends a record on which nothing depends.
+    pub(super) fn record(&mut self, entry: &Entry) -> bool {
+        let durable =
+            !matches!(entry.what, What::Held | What::Passed | What::Refused | What::Audited | What::Unreadable);
+        match self.log.append(entry, durable) {
+            Ok(()) => true,
+            Err(failure) => {
+                tracing::error!(%failure, what = ?entry.what, "a record is lost");
+                false
+            }
+        }
+    }
+
+    /// Ties a caller to the reply that `decision` will order.
+    pub(super) fn wait(&mut self, waiting: Waiting) -> CallId {
+        self.next_call += 1;
+        self.waiting.insert(self.next_call, waiting);
+        self.next_call
+    }
+
+    /// What depends on something that failed is dropped; `decision` hears of it before anything else is done.
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut failed = BTreeSet::new();
+        for effect in effects {
+            if effect.depends_on().is_some_and(|about| failed.contains(&about)) {
+                if let Effect::Reply { call, .. } = effect {
+                    self.reply(
+                        call,
+                        Err(Refusal::Failed("nothing was approved or released: see the daemon's log".to_owned())),
+                    );
+                }
+                continue;
+            }
+            if let Err(failure) = self.carry_out_one(effect) {
+                failed.insert(failure.about);
+                self.happen(Event::Failed { about: failure.about, why: failure.why });
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) -> Result<(), Failed> {
+        match effect {
+            Effect::Audit { about, entry } => {
+                let recorded = self.record(&entry);
+                if let (false, Some(about)) = (recorded, about) {
+                    return Err(Failed { about, why: NOT_RECORDED });
+                }
+            }
+            Effect::Answer { key, answer } => {
+                if let Err(error) = self.kernel.answer(key.into(), answer) {
+                    tracing::error!(%error, "an answer cannot be delivered");
+                    // Of a refusal nothing weaker is left; its thread asks again, or dies.
+                    if answer.kind == answered::APPROVED {
+                        return Err(Failed { about: About::Thread(key.task), why: NOT_DELIVERED });
+                    }
+                }
+            }
+            Effect::ForgetAnswer(key) => {
+                self.wakes.settled(key);
+                if let Err(error) = self.kernel.forget_answer(key.into()) {
+                    tracing::warn!(%error, "an answer cannot be taken back");
+                }
+            }
+            Effect::Resume { tgid, keys } => {
+                let ancestors = self.ancestors(tgid);
+                self.wakes.answered(tgid, keys, ancestors, clock::monotonic_ns());
+            }
+            Effect::ResumeWhileUnused(key) => {
+                if self.unused(key) {
+                    self.wakes.wake(key.task.tgid);
+                }
+            }
+            Effect::Notify { session, notice, .. } => self.tell(session, notice),
+            Effect::Changed(id) => self.publish(id),
+            Effect::Reply { call, outcome, .. } => self.reply(call, outcome.map_err(view::rejection)),
+            Effect::Halt(session) => self.halt(session),
+            Effect::Release(session) => self.release(session),
+            Effect::Kill(session) => self.kill(session),
+        }
+        Ok(())
+    }
+
+    /// Whether an answer still waits in the kernel. What cannot be read counts as waiting: a wake-up harms nobody.
+    pub(super) fn unused(&self, key: decision::Key) -> bool {
+        self.kernel.answer_pending(key.into()).unwrap_or(true)
+    }
+
+    fn tell(&mut self, session: SessionKey, notice: decision::Notice) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            match notice.told {
+                Told::Held => session.counts.held += 1,
+                Told::Approved => session.counts.approved += 1,
+                Told::Refused | Told::Expired => session.counts.refused += 1,
+                Told::Halted | Told::Resumed => {}
+            }
+            self.notices.tell(session.stamp.key, view::notice(notice));
+        }
+    }
+
+    fn publish(&self, id: RequestId) {
+        if let Some(request) = self.state.request(id) {
+            // Nobody watching is no error.
+            drop(self.changes.send(std::sync::Arc::new(view::request(request, clock::now()))));
+        }
+    }
+
+    /// A caller that has hung up is no error either.
+    fn reply(&mut self, call: CallId, outcome: Result<(), Refusal>) {
+        match self.waiting.remove(&call) {
+            Some(Waiting::Answer(id, reply)) => {
+                let request = outcome.and_then(|()| {
+                    let known = self.state.request(id).ok_or(Refusal::UnknownRequest { id: id.to_string() })?;
+                    Ok(view::request(known, clock::now()))
+                });
+                drop(reply.send(request));
+            }
+            Some(Waiting::Steer(key, reply)) => {
+                let session = outcome.and_then(|()| {
+                    let gone = || Refusal::Conflict("the session has ended".to_owned());
+                    Ok(self.show_session(self.sessions.get(key).ok_or_else(gone)?))
+                });
+                drop(reply.send(session));
+            }
+            None => {}
+        }
+    }
+
+    fn halt(&mut self, key: SessionKey) {
+        // First the word that parks every gated act, then the freezer, which stops all else.
+        self.set_state(key, state::HALTED, Stage::Halted);
+        if let Some(stamp) = self.sessions.stamp(key)
+            && let Err(failure) = self.cgroup(&stamp).freeze()
+        {
+            tracing::error!(%failure, "a halted session goes on until its next gated act");
+        }
+    }
+
+    fn release(&mut self, key: SessionKey) {
+        self.set_state(key, state::ACTIVE, Stage::Active);
+        if let Some(stamp) = self.sessions.stamp(key)
+            && let Err(failure) = self.cgroup(&stamp).thaw()
+        {
+            tracing::error!(%failure, "a session stays frozen");
+        }
+        // What was parked is stopped, and asks again when it is woken.
+        self.wake_session(key);
+    }
+
+    fn kill(&mut self, key: SessionKey) {
+        if let Some(stamp) = self.sessions.stamp(key)
+            && let Err(failure) = self.cgroup(&stamp).kill()
+        {
+            tracing::error!(%failure, "a session is killed process by process");
+        }
+        self.doomed.insert(key);
+        self.hunt();
+    }
+
+    fn set_state(&mut self, key: SessionKey, state: u32, stage: Stage) {
+        let record = self
+            .kernel
+            .sessions()
+            .map(|records| records.into_iter().find(|(slot, record)| *slot == key.slot && record.serial == key.serial));
+        let written = match record {
+            Ok(Some((slot, mut record))) => {
+                record.state = state;
+                self.kernel.write_session(slot, &record)
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.stage = stage;
+                }
+            }
+            Err(error) => tracing::error!(%error, "a session's state cannot be written"),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The policy in force: from its file to the kernel, and the names that it gives to the numbers of events.
+//!
+//! A policy that cannot be put into force as it is, is refused as a whole, and the one before stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agent_guard_common::hash::SipKey;
+use jiff::Timestamp;
+
+use super::resolve::{self, Places};
+use crate::kernel::support::{self, Support};
+use crate::kernel::{self, Kernel};
+use crate::policy::{self, Checked, CompileError, Compiled, Facts, Fault, PathFacts, RuleInfo};
+use crate::text;
+
+/// Bytes of a policy file.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Why a policy was not put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file could not be read.
+    #[error("cannot read the policy {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is too long to be a policy.
+    #[error("the policy {} is longer than {FILE_BYTES} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The text has faults.
+    #[error("the policy {} has {} faults: {}", path.display(), faults.len(), lines(faults))]
+    Faults {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+    /// The running kernel lacks hooks.
+    #[error("this kernel cannot enforce {operation}, which the policy speaks of: it lacks the hooks {missing}")]
+    Unenforceable {
+        /// The operation.
+        operation: &'static str,
+        /// What is missing.
+        missing: String,
+    },
+    /// What the policy names could not be looked up.
+    #[error(transparent)]
+    Resolve(#[from] resolve::Failure),
+    /// It does not fit.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The kernel did not take it.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// Whoever looked things up is gone.
+    #[error("looking up what the policy names was interrupted")]
+    Interrupted,
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A policy that was read and looked up, and can be compiled.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    checked: Checked,
+    places: Places,
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// The policy in force.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) path: PathBuf,
+    pub(super) loaded_at: Timestamp,
+    pub(super) checked: Checked,
+    pub(super) places: Places,
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    pub(super) compiled: Arc<Compiled>,
+    /// The one before: events that were on their way speak of it.
+    previous: Option<Arc<Compiled>>,
+}
+
+/// Reads a policy file and looks up what it names.
+pub(super) async fn prepare(path: PathBuf) -> Result<Prepared, Failure> {
+    let checked =
+        tokio::task::spawn_blocking(move || read(&path)).await.map_err(|_panicked| Failure::Interrupted)??;
+    let hosts: Vec<String> = checked.hosts().map(str::to_owned).collect();
+    let hosts = resolve::hosts(&hosts).await?;
+    let places = look(wanted(&checked)).await?;
+    Ok(Prepared { checked, places, hosts })
+}
+
+/// Looks paths up, where a slow file system holds nobody up.
+pub(super) async fn look(paths: Vec<String>) -> Result<Places, Failure> {
+    let found = tokio::task::spawn_blocking(move || resolve::places(&paths)).await;
+    Ok(found.map_err(|_panicked| Failure::Interrupted)??)
+}
+
+fn wanted(checked: &Checked) -> Vec<String> {
+    checked.paths().map(str::to_owned).collect()
+}
+
+fn read(path: &Path) -> Result<Checked, Failure> {
+    let failure = |source| Failure::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failure)?.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failure)?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(Failure::TooLong { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| failure(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let checked = policy::load(&text).map_err(|faults| Failure::Faults { path: path.to_owned(), faults })?;
+    enforceable(&checked)?;
+    Ok(checked)
+}
+
+/// Refuses what the running kernel cannot enforce: it must not be trimmed in silence.
+fn enforceable(checked: &Checked) -> Result<(), Failure> {
+    let needed = checked.operations();
+    let lacking =
+        support::probe()?.into_iter().find(|found| found.support == Support::No && needed.contains(&found.operation));
+    lacking.map_or(Ok(()), |found| {
+        Err(Failure::Unenforceable { operation: found.operation.name(), missing: found.missing.join(", ") })
+    })
+}
+
+impl InForce {
+    /// Puts the first policy in force.
+    pub(super) fn first(
+        path: PathBuf,
+        prepared: Prepared,
+        kernel: &mut Kernel,
+        profiles: BTreeMap<String, u32>,
+        now: Timestamp,
+    ) -> Result<Self, Failure> {
+        let compiled = install(kernel, &prepared.checked, &prepared.places, &prepared.hosts, profiles)?;
+        let Prepared { checked, places, hosts } = prepared;
+        Ok(Self { path, loaded_at: now, checked, places, hosts, compiled, previous: None })
+    }
+
+    /// Puts another policy in force; on failure everything stays as it is.
+    pub(super) fn replace(
+        &mut self,
+        prepared: Prepared,
+        kernel: &mut Kernel,
+        profiles: BTreeMap<String, u32>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let compiled = install(kernel, &prepared.checked, &prepared.places, &prepared.hosts, profiles)?;
+        self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
+        let Prepared { checked, places, hosts } = prepared;
+        (self.checked, self.places, self.hosts, self.loaded_at) = (checked, places, hosts, now);
+        Ok(())
+    }
+
+    /// Takes a new look at the policy's paths into account. What has not changed is not installed again.
+    pub(super) fn refresh(
+        &mut self,
+        places: Places,
+        kernel: &mut Kernel,
+        profiles: BTreeMap<String, u32>,
+    ) -> Result<bool, Failure> {
+        if places.facts == self.places.facts {
+            self.places.mounts = places.mounts;
+            return Ok(false);
+        }
+        let compiled = install(kernel, &self.checked, &places, &self.hosts, profiles)?;
+        self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
+        self.places = places;
+        Ok(true)
+    }
+
+    /// The places that it labels, as canonical paths.
+    pub(super) fn labelled(&self) -> BTreeSet<String> {
+        let canonical = |facts: &PathFacts| {
+            let names = facts.chain.iter().skip(1).map(|node| &node.name).chain(&facts.missing);
+            let path = names.fold(String::new(), |path, name| path + "/" + &text::from_bytes(name));
+            if path.is_empty() { "/".to_owned() } else { path }
+        };
+        self.places.facts.values().map(canonical).collect()
+    }
+
+    /// The paths that it names.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        wanted(&self.checked)
+    }
+
+    /// The compiled policy that an event speaks of, if it is this one or the one before.
+    pub(super) fn generation(&self, generation: u32) -> Option<&Arc<Compiled>> {
+        let known = [Some(&self.compiled), self.previous.as_ref()];
+        known.into_iter().flatten().find(|compiled| compiled.generation == generation)
+    }
+
+    /// A rule's names, as an event gives its number.
+    pub(super) fn rule(&self, generation: u32, rule: u16) -> Option<&RuleInfo> {
+        self.generation(generation)?.rules.get(usize::from(rule))
+    }
+
+    /// A label's name, as an event gives its number.
+    pub(super) fn label(&self, generation: u32, label: u16) -> String {
+        let known = self.generation(generation).and_then(|compiled| compiled.labels.get(usize::from(label)));
+        known.map_or_else(|| format!("label {label}"), |label| label.name.clone())
+    }
+}
+
+fn install(
+    kernel: &mut Kernel,
+    checked: &Checked,
+    places: &Places,
+    hosts: &BTreeMap<String, Vec<IpAddr>>,
+    profiles: BTreeMap<String, u32>,
+) -> Result<Arc<Compiled>, Failure> {
+    let generation = kernel.generation().wrapping_add(1);
+    let key: SipKey = kernel.key();
+    let facts = Facts { generation, key, profiles, paths: places.facts.clone(), hosts: hosts.clone() };
+    let compiled = policy::compile(checked, &facts)?;
+    kernel.install(&compiled)?;
+    Ok(Arc::new(compiled))
+}

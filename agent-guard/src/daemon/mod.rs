@@ -1,0 +1,266 @@
+//! The daemon: owns all state, in one loop, and wires kernel, policy, decisions, audit log and API together.
+//!
+//! Everything that can make it act is a variant of [`Event`]. It must not compute a verdict, nor decide: what
+//! happens to a question is `decision`'s to say, and the order of the effects is carried out as it stands.
+
+mod calls;
+mod config;
+mod effects;
+mod gather;
+mod inforce;
+mod names;
+mod notices;
+mod resolve;
+mod resume;
+mod tree;
+mod up;
+mod upkeep;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub use self::config::{Config, Failure as ConfigFailure, Flags};
+pub use self::inforce::Failure as PolicyFailure;
+
+use self::effects::Waiting;
+use self::inforce::{InForce, Prepared};
+use self::notices::Notices;
+use self::resolve::Places;
+use self::resume::Wakes;
+use self::upkeep::Clockwork;
+use crate::api::call::Incoming;
+use crate::api::server::{self, Listeners};
+use crate::api::{types, Reply};
+use crate::audit::{self, Entry, What};
+use crate::decision::{CallId, Question, State, Task};
+use crate::kernel::events::KernelEvent;
+use crate::kernel::{self, EventReader, Kernel};
+use crate::session::{Registry, SessionKey};
+use crate::system::inbox::{self, Inbox};
+use crate::system::signal::Signal;
+use crate::system::{clock, limits, paths, random};
+
+/// Calls that may wait for the loop.
+const CALLS: usize = 256;
+/// Results of work beside the loop that may wait for it.
+const RESULTS: usize = 1024;
+/// Changes of requests that a slow watcher may lag behind.
+const CHANGES: usize = 1024;
+/// Threads for work that blocks.
+const WORKERS: usize = 16;
+
+/// Why the daemon does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigFailure),
+    /// The runtime or its signals cannot be set up.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Paths(#[from] paths::Failure),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] audit::Failure),
+    /// The kernel side cannot be used.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// The policy cannot be put in force.
+    #[error(transparent)]
+    Policy(#[from] PolicyFailure),
+    /// The sockets cannot be served.
+    #[error(transparent)]
+    Serve(#[from] server::Error),
+    /// The parent of the sessions' cgroups cannot be used.
+    #[error(transparent)]
+    Cgroup(#[from] crate::system::cgroup::Failure),
+    /// The API has ended without having been told to.
+    #[error("the API has ended unexpectedly")]
+    ApiGone,
+}
+
+/// Everything that can make the daemon act.
+enum Event {
+    /// The kernel tells something.
+    Kernel(Vec<KernelEvent>),
+    /// A client asks for something.
+    Call(Incoming),
+    /// Work beside the loop is done.
+    Done(Done),
+    /// A signal.
+    Signal(Signal),
+    /// Time has passed.
+    Tick,
+}
+
+/// Work that was done beside the loop.
+enum Done {
+    /// A question was completed.
+    Gathered(Box<Question>),
+    /// A policy was read and looked up.
+    Prepared(Box<Result<Prepared, PolicyFailure>>, Option<Reply<types::PolicyStatus>>),
+    /// The paths of the policy in force were looked up again.
+    Looked(Result<Places, PolicyFailure>),
+}
+
+/// All of the daemon's state.
+struct Daemon {
+    config: Config,
+    started: audit::Now,
+    kernel: Kernel,
+    log: audit::Log,
+    policy: InForce,
+    state: State,
+    sessions: Registry,
+    wakes: Wakes,
+    notices: Notices,
+    clockwork: Clockwork,
+    /// Questions that are being completed.
+    gathering: BTreeMap<Task, u64>,
+    /// Callers that wait for an effect.
+    waiting: BTreeMap<CallId, Waiting>,
+    next_call: CallId,
+    /// Sessions whose processes are to be killed wherever they went.
+    doomed: BTreeSet<SessionKey>,
+    changes: broadcast::Sender<std::sync::Arc<types::Request>>,
+    results: mpsc::Sender<Done>,
+}
+
+/// Runs the daemon until it is told to stop. Refusals go on without it: programs and maps stay pinned.
+pub fn run(flags: Flags) -> Result<(), Error> {
+    let config = Config::read(flags)?;
+    limits::raise_open_files();
+    // Before any thread starts: each inherits what is blocked.
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    inbox::block(&signals).map_err(Error::Start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(WORKERS)
+        .build()
+        .map_err(Error::Start)?;
+    let ended = runtime.block_on(async {
+        let signals = Inbox::open(&signals).map_err(Error::Start)?;
+        serve(config, signals).await
+    });
+    // A file system that does not answer must not keep the daemon from going.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
+    paths::private_directory(&config.state_dir)?;
+    let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?)?;
+    let listeners = Listeners::open(&config.run_dir)?;
+    let (kernel, events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
+    let (results, done) = mpsc::channel(RESULTS);
+    let mut daemon = Daemon::start(config, kernel, log, results).await?;
+    let (calls, incoming) = mpsc::channel(CALLS);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let api = tokio::spawn(server::serve(listeners, calls, async move {
+        // Dropping the sender stops the API as well.
+        drop(stopped.await);
+    }));
+    daemon.record(&Entry::new(clock::now(), What::DaemonStarted));
+    daemon.wake_all();
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(policy = %daemon.policy.path.display(), "ready");
+    let ended = daemon.turn(Sources { events, incoming, done, signals }).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    daemon.record(&Entry::new(clock::now(), What::DaemonStopped));
+    drop(stop);
+    match api.await {
+        // What ended the API says more than that it ended.
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(())) | Err(_) => ended,
+    }
+}
+
+/// Where events come from.
+struct Sources {
+    events: EventReader,
+    incoming: mpsc::Receiver<Incoming>,
+    done: mpsc::Receiver<Done>,
+    signals: Inbox,
+}
+
+impl Sources {
+    /// The next event; waits no longer than it is told to.
+    async fn next(&mut self, wait: Duration) -> Result<Event, Error> {
+        // Every branch is safe to be dropped half-way: what was not returned is still queued.
+        Ok(tokio::select! {
+            signal = self.signals.next() => Event::Signal(signal.map_err(Error::Start)?.signal),
+            () = tokio::time::sleep(wait) => Event::Tick,
+            Some(done) = self.done.recv() => Event::Done(done),
+            events = self.events.next() => Event::Kernel(events?),
+            incoming = self.incoming.recv() => Event::Call(incoming.ok_or(Error::ApiGone)?),
+        })
+    }
+}
+
+impl Daemon {
+    /// Puts the policy in force and finds the sessions again that the kernel has kept.
+    async fn start(
+        config: Config,
+        mut kernel: Kernel,
+        log: audit::Log,
+        results: mpsc::Sender<Done>,
+    ) -> Result<Self, Error> {
+        let records = kernel.sessions()?;
+        let sessions = tree::recover(&config.cgroup_dir, &records)?;
+        let prepared = inforce::prepare(config.policy.clone()).await?;
+        let now = clock::now();
+        let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, sessions.profiles(), now.wall)?;
+        kernel.heartbeat()?;
+        kernel::selftest::run(&mut kernel).await?;
+        let seed = u32::from_le_bytes(random::bytes().map_err(Error::Start)?);
+        let mut daemon = Self {
+            config,
+            started: now,
+            kernel,
+            log,
+            policy,
+            state: State::new(seed),
+            sessions,
+            wakes: Wakes::default(),
+            notices: Notices::default(),
+            clockwork: Clockwork::default(),
+            gathering: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next_call: 0,
+            doomed: BTreeSet::new(),
+            changes: broadcast::Sender::new(CHANGES),
+            results,
+        };
+        daemon.find_halted();
+        Ok(daemon)
+    }
+
+    /// The loop: one event, all that follows from it, and then one wake-up for each process that was answered.
+    async fn turn(&mut self, mut sources: Sources) -> Result<(), Error> {
+        loop {
+            match sources.next(self.pause()).await? {
+                Event::Kernel(events) => events.into_iter().for_each(|event| self.kernel_event(event)),
+                Event::Call(incoming) => self.call(incoming),
+                Event::Done(done) => self.done(done),
+                Event::Signal(Signal::SIGHUP) => self.reload(None),
+                Event::Signal(_) => return Ok(()),
+                Event::Tick => {}
+            }
+            self.upkeep();
+            self.wake();
+        }
+    }
+}
+
+/// Tells the service manager; without one nobody needs to know.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::warn!(%error, "cannot notify the service manager");
+    }
+}

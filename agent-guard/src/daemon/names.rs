@@ -1,0 +1,69 @@
+//! The names behind an event's numbers, as far as they are known without reading any process.
+
+use std::sync::Arc;
+
+use super::inforce::InForce;
+use crate::decision::{Key, Task};
+use crate::kernel::events::{self, KernelPath, Object, TaskId};
+use crate::session::{self, Act, Mounts, Registry, Rule, SessionKey, Shown};
+
+/// An object in words.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) object: String,
+    pub(super) other: Option<String>,
+    pub(super) cut: bool,
+}
+
+/// The key of a thread's question.
+pub(super) const fn key(task: TaskId, question: u64) -> Key {
+    Key { task: Task { tgid: task.tgid, tid: task.tid }, question }
+}
+
+/// An object in words; paths by the first mount table that shows them.
+pub(super) fn object(object: &Object, tables: &[&Mounts]) -> Named {
+    let path = |dev: u32, path: &KernelPath| Mounts::path(tables, Shown { dev, names: &path.names, cut: path.cut });
+    match object {
+        Object::File { dev, path: names, .. } | Object::Program { dev, path: names, .. } => {
+            Named { object: path(*dev, names), other: None, cut: names.cut }
+        }
+        Object::Ends { dev, from, to, .. } => {
+            Named { object: path(*dev, from), other: Some(path(*dev, to)), cut: from.cut || to.cut }
+        }
+        Object::Endpoint { address, protocol } => {
+            let protocol = match protocol {
+                6 => "tcp ".to_owned(),
+                17 => "udp ".to_owned(),
+                other => format!("protocol {other} "),
+            };
+            Named { object: format!("{protocol}{address}"), other: None, cut: false }
+        }
+    }
+}
+
+/// An act with its names.
+pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry) -> Act {
+    let key = SessionKey { slot: event.session, serial: event.serial };
+    let named = object(&event.object, &[&policy.places.mounts]);
+    let rule = policy.rule(event.generation, event.rule);
+    Act {
+        session: sessions.stamp(key),
+        operation: event.operation,
+        object: named.object,
+        other: named.other,
+        cut: named.cut,
+        label: policy.label(event.generation, event.label),
+        rule: rule.map_or_else(
+            || Rule { name: format!("rule {}", event.rule), message: None },
+            |rule| Rule { name: rule.name.clone(), message: rule.message.clone() },
+        ),
+        tier: event.tier,
+        process: session::plain(event.task.tgid, event.task.tid, event.uid, event.comm.clone()),
+        impact: None,
+    }
+}
+
+/// What an audit record or notice shares of an act.
+pub(super) fn shared(event: &events::Act, policy: &InForce, sessions: &Registry) -> Arc<Act> {
+    Arc::new(act(event, policy, sessions))
+}

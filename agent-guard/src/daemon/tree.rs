@@ -1,0 +1,234 @@
+//! Sessions on the machine: their start around a waiting child, their cgroups, the processes in them, their end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agent_guard_common::session::{Enrolment, SessionRecord};
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::{Daemon, view};
+use crate::api::{Peer, Refusal, types};
+use crate::audit::{Entry, Person, What};
+use crate::decision::Event;
+use crate::kernel;
+use crate::session::{Registry, SessionKey, Stage, Stamp, Start, StartRefused};
+use crate::system::cgroup::{self, Cgroup};
+use crate::system::proc::{self, RunState};
+use crate::system::{clock, random, signal};
+
+/// Ancestors that are looked after.
+const ANCESTORS: usize = 32;
+
+/// The cgroup's name says serial and id, so that a restarted daemon knows both again.
+fn cgroup_name(stamp: &Stamp) -> String {
+    format!("{}-{}", stamp.key.serial, stamp.id)
+}
+
+/// Finds the sessions again that the kernel has kept, with the ids that their cgroups' names tell.
+pub(super) fn recover(parent: &Path, records: &[(u32, SessionRecord)]) -> Result<Registry, cgroup::Failure> {
+    let ids: BTreeMap<u64, String> = cgroup::prepare(parent)?
+        .iter()
+        .filter_map(|name| name.split_once('-'))
+        .filter_map(|(serial, id)| Some((serial.parse().ok()?, id.to_owned())))
+        .collect();
+    Ok(Registry::recover(records, &ids, clock::wall_of))
+}
+
+impl Daemon {
+    /// A session's cgroup.
+    pub(super) fn cgroup(&self, stamp: &Stamp) -> Cgroup {
+        Cgroup::existing(self.config.cgroup_dir.join(cgroup_name(stamp)))
+    }
+
+    /// Says which recovered sessions are halted.
+    pub(super) fn find_halted(&mut self) {
+        let halted: Vec<SessionKey> = self
+            .sessions
+            .iter()
+            .filter(|session| session.stage == Stage::Halted)
+            .map(|session| session.stamp.key)
+            .collect();
+        for key in halted {
+            self.happen(Event::FoundHalted(key));
+        }
+    }
+
+    /// After a restart: whatever is stopped in a session is woken once, so that its hook asks again.
+    pub(super) fn wake_all(&mut self) {
+        let keys: Vec<SessionKey> = self.sessions.iter().map(|session| session.stamp.key).collect();
+        keys.into_iter().for_each(|key| self.wake_session(key));
+        self.wake();
+    }
+
+    /// Starts a session around the caller's own child, which waits before its `execve`.
+    pub(super) fn start_session(&mut self, peer: &Peer, start: types::StartSession) -> Result<types::Session, Refusal> {
+        let failed = |error: kernel::Error| Refusal::Failed(error.to_string());
+        self.own_child(peer, start.child_pid)?;
+        let profile = start.profile.unwrap_or_else(|| self.config.default_profile.clone());
+        let index = self.policy.compiled.profiles.get(&profile).copied();
+        let profile_index = index.ok_or_else(|| {
+            let known: Vec<&str> = self.policy.checked.profile_names().collect();
+            Refusal::Unacceptable(format!("the policy has no profile {profile}: it has {}", known.join(", ")))
+        })?;
+        let now = clock::now();
+        let wanted = Start {
+            id: new_id(now.wall).map_err(|error| Refusal::Failed(format!("cannot make an id: {error}")))?,
+            name: start.name,
+            profile,
+            profile_index,
+            serial: self.kernel.next_serial().map_err(failed)?,
+            uid: peer.uid,
+            root: start.child_pid,
+            keeper: peer.pid,
+            argv: start.argv,
+            cwd: start.cwd,
+            started_ns: clock::boottime_ns(),
+            started: now.wall,
+        };
+        let (key, record) = self.sessions.start(wanted).map_err(start_refused)?;
+        match self.enrol(peer, key, &record) {
+            Ok(stamp) => {
+                tracing::info!(session = %stamp.id, name = %stamp.name, profile = %stamp.profile, "a session starts");
+                let gone = || Refusal::Failed("the session has ended".to_owned());
+                Ok(self.show_session(self.sessions.get(key).ok_or_else(gone)?))
+            }
+            Err(refusal) => {
+                self.end_session(key);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Only a child of the caller, run by the same user and in no session, can be put under guard by it.
+    fn own_child(&self, peer: &Peer, child: u32) -> Result<(), Refusal> {
+        let stranger = || Refusal::Unacceptable(format!("process {child} is not a child of the caller"));
+        let stat = proc::stat(child).map_err(|_gone| stranger())?;
+        if stat.ppid != peer.pid || stat.state == RunState::Dead || !peer.is_alive() {
+            return Err(stranger());
+        }
+        if proc::uid(child).ok() != Some(peer.uid) {
+            return Err(Refusal::Unacceptable(format!("process {child} belongs to another user than the caller")));
+        }
+        match self.kernel.tag_of(child) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Refusal::Conflict(format!("process {child} is in a session already"))),
+            Err(_) => Err(stranger()),
+        }
+    }
+
+    /// Everything that must be in place before the child may execute; its record comes first.
+    fn enrol(&mut self, peer: &Peer, key: SessionKey, record: &SessionRecord) -> Result<Arc<Stamp>, Refusal> {
+        let stamp = self.sessions.stamp(key).ok_or_else(|| Refusal::Failed("the session is gone".to_owned()))?;
+        let approver = Person { uid: peer.uid, user: peer.user.clone(), pid: peer.pid };
+        let entry = Entry {
+            session: Some(Arc::clone(&stamp)),
+            approver: Some(approver),
+            ..Entry::new(clock::now(), What::SessionStarted)
+        };
+        if !self.record(&entry) {
+            return Err(Refusal::Failed("the session was not started: the audit log could not be written".to_owned()));
+        }
+        let cgroup = Cgroup::create(&self.config.cgroup_dir, &cgroup_name(&stamp));
+        let cgroup = cgroup.and_then(|cgroup| cgroup.add(record.root));
+        cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
+        let failed = |error: kernel::Error| Refusal::Failed(error.to_string());
+        self.kernel.write_session(key.slot, record).map_err(failed)?;
+        let enrolment = Enrolment { serial: key.serial, session: key.slot, reserved: 0 };
+        self.kernel.enrol(record.root, enrolment).map_err(failed)?;
+        // The pid may have become another's in between: what is enrolled must still be the caller's own.
+        self.own_child(peer, record.root)?;
+        Ok(stamp)
+    }
+
+    /// Gives a session up whose command was not executed.
+    pub(super) fn release_session(&mut self, key: SessionKey) -> Result<(), Refusal> {
+        match self.kernel.session_tasks(key.slot) {
+            Ok(0) => {}
+            Ok(_) => return Err(Refusal::Conflict("the session's command is running: kill it instead".to_owned())),
+            Err(error) => return Err(Refusal::Failed(error.to_string())),
+        }
+        self.end_session(key);
+        Ok(())
+    }
+
+    /// Ends a session: nothing of it is left running, or it never ran.
+    pub(super) fn end_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.end(key) else { return };
+        self.doomed.remove(&key);
+        // An enrolment that was not taken must not tag whoever gets the pid next.
+        let withdrawn = if session.executed { Ok(()) } else { self.kernel.withdraw(session.root) };
+        let ended = [withdrawn, self.kernel.write_session(key.slot, &SessionRecord::ZERO)];
+        for error in ended.into_iter().filter_map(Result::err) {
+            tracing::error!(%error, session = %session.stamp.id, "a session's end cannot be written");
+        }
+        self.happen(Event::Ended(key));
+        let entry = Entry { session: Some(Arc::clone(&session.stamp)), ..Entry::new(clock::now(), What::SessionEnded) };
+        self.record(&entry);
+        self.notices.end(key, view::ended());
+        self.clockwork.remove_later(self.cgroup(&session.stamp));
+    }
+
+    /// The ancestors of a process inside its session, the parent first.
+    pub(super) fn ancestors(&self, tgid: u32) -> Vec<u32> {
+        let mut ancestors = Vec::new();
+        let Some(serial) = self.serial_of(tgid) else { return ancestors };
+        let mut next = tgid;
+        while let Ok(stat) = proc::stat(next)
+            && ancestors.len() < ANCESTORS
+            && self.serial_of(stat.ppid) == Some(serial)
+        {
+            next = stat.ppid;
+            ancestors.push(next);
+        }
+        ancestors
+    }
+
+    /// The serial of the session that a process is in.
+    pub(super) fn serial_of(&self, pid: u32) -> Option<u64> {
+        self.kernel.tag_of(pid).ok().flatten().map(|tag| tag.serial)
+    }
+
+    /// Wakes every stopped process of a session that asks nothing.
+    pub(super) fn wake_session(&mut self, key: SessionKey) {
+        let Some(stamp) = self.sessions.stamp(key) else { return };
+        // Who has left the cgroup is found by its tag when it asks again; its parent or its user can wake it.
+        let pids = self.cgroup(&stamp).pids().unwrap_or_default();
+        let stopped = |pid: &u32| proc::stat(*pid).is_ok_and(|stat| stat.state == RunState::Stopped);
+        pids.into_iter().filter(stopped).for_each(|pid| self.wakes.wake(pid));
+    }
+
+    /// Kills the processes of doomed sessions, in their cgroups or not, until none is left.
+    pub(super) fn hunt(&mut self) {
+        let serials: Vec<u64> = self.doomed.iter().map(|key| key.serial).collect();
+        if serials.is_empty() {
+            return;
+        }
+        let pids = proc::pids().unwrap_or_default();
+        for pid in pids.into_iter().filter(|pid| self.serial_of(*pid).is_some_and(|serial| serials.contains(&serial))) {
+            if let Err(errno) = signal::kill_process(pid) {
+                tracing::error!(%errno, pid, "a process of a killed session lives on");
+            }
+        }
+    }
+}
+
+fn start_refused(refused: StartRefused) -> Refusal {
+    let text = refused.to_string();
+    match refused {
+        StartRefused::Full => Refusal::Busy(text),
+        StartRefused::BadName(_) => Refusal::Unacceptable(text),
+        StartRefused::NameTaken(_) | StartRefused::RootTaken(_) => Refusal::Conflict(text),
+    }
+}
+
+fn new_id(now: Timestamp) -> std::io::Result<String> {
+    let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    Ok(Ulid::from_parts(milliseconds, u128::from_le_bytes(random::bytes()?)).to_string())
+}
+
+/// Directories of cgroups that could not be removed yet, since something in them had not gone.
+pub(super) fn still_there(cgroups: Vec<Cgroup>) -> Vec<Cgroup> {
+    cgroups.into_iter().filter(|cgroup| cgroup.remove().is_err() && PathBuf::from(cgroup.path()).exists()).collect()
+}

@@ -1,0 +1,181 @@
+//! What is due by the clock: heartbeats, deadlines, wake-ups, and looks at what may have gone or changed.
+
+use std::time::Duration;
+
+use agent_guard_common::limits::HEARTBEAT_NS;
+
+use super::inforce::{self, Failure};
+use super::resolve::Places;
+use super::resume::Look;
+use super::{Daemon, Done, notify, tree};
+use crate::audit::{Entry, What};
+use crate::decision::{Event, Task};
+use crate::session::SessionKey;
+use crate::system::cgroup::Cgroup;
+use crate::system::proc::{self, RunState};
+use crate::system::{clock, signal};
+
+/// How often the machine is looked at, in nanoseconds.
+const LOOK_NS: u64 = 1_000_000_000;
+/// The shortest pause, so that the loop never spins.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// When things are due.
+#[derive(Debug, Default)]
+pub(super) struct Clockwork {
+    heartbeat_ns: u64,
+    look_ns: u64,
+    /// A look at the policy's paths is under way, or a new policy is.
+    looking: bool,
+    reloads: u32,
+    /// Cgroups of ended sessions.
+    to_remove: Vec<Cgroup>,
+}
+
+impl Clockwork {
+    /// A cgroup can be removed once its last process has been reaped.
+    pub(super) fn remove_later(&mut self, cgroup: Cgroup) {
+        self.to_remove.push(cgroup);
+    }
+
+    /// A policy is being read, or no longer.
+    pub(super) fn reloading(&mut self, begins: bool) {
+        if begins {
+            self.reloads += 1;
+            let monotonic_us = i128::from(clock::monotonic_ns() / 1000);
+            notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::MonotonicUsec(monotonic_us)]);
+        } else {
+            self.reloads = self.reloads.saturating_sub(1);
+            notify(&[sd_notify::NotifyState::Ready]);
+        }
+    }
+}
+
+impl Daemon {
+    /// How long the loop may wait for events.
+    pub(super) fn pause(&self) -> Duration {
+        let due = [Some(self.clockwork.heartbeat_ns), Some(self.clockwork.look_ns), self.wakes.next_ns()];
+        let next = due.into_iter().flatten().min().unwrap_or(0);
+        Duration::from_nanos(next.saturating_sub(clock::monotonic_ns())).max(SHORTEST)
+    }
+
+    /// Does what is due.
+    pub(super) fn upkeep(&mut self) {
+        let now = clock::monotonic_ns();
+        if now >= self.clockwork.heartbeat_ns {
+            self.clockwork.heartbeat_ns = now + HEARTBEAT_NS;
+            if let Err(error) = self.kernel.heartbeat() {
+                tracing::error!(%error, "the heartbeat cannot be written: all questions are refused");
+            }
+            self.happen(Event::Tick);
+        }
+        self.wakes.forget(now);
+        for look in self.wakes.due(now) {
+            self.look_after(look);
+        }
+        if now >= self.clockwork.look_ns {
+            self.clockwork.look_ns = now + LOOK_NS;
+            self.look_for_gone();
+            self.look_at_sessions();
+            self.hunt();
+            self.look_at_paths();
+            let cgroups = std::mem::take(&mut self.clockwork.to_remove);
+            self.clockwork.to_remove = tree::still_there(cgroups);
+        }
+    }
+
+    /// Sends SIGCONT to whoever is to be woken, once each. Nobody outside a session is ever signalled.
+    pub(super) fn wake(&mut self) {
+        for tgid in self.wakes.take() {
+            if self.serial_of(tgid).is_none() {
+                continue;
+            }
+            if let Err(errno) = signal::wake(tgid) {
+                tracing::warn!(%errno, pid = tgid, "a process cannot be woken");
+            }
+        }
+    }
+
+    /// Wakes a process again whose answers are not used, and ancestors that have stopped themselves.
+    fn look_after(&mut self, look: Look) {
+        let (unused, used): (Vec<_>, Vec<_>) = look.keys.into_iter().partition(|key| self.unused(*key));
+        used.into_iter().for_each(|key| self.wakes.settled(key));
+        // A frozen thread that was woken shows S, and goes on when it is thawed.
+        let stopped = |stat: proc::Stat| matches!(stat.state, RunState::Stopped | RunState::Traced);
+        if unused.iter().any(|key| proc::thread_stat(key.task.tgid, key.task.tid).is_ok_and(stopped)) {
+            self.wakes.wake(look.tgid);
+        }
+        for ancestor in look.ancestors {
+            let stopped = proc::stat(ancestor).is_ok_and(|stat| stat.state == RunState::Stopped);
+            if stopped && !self.state.waits(ancestor) {
+                self.wakes.wake(ancestor);
+            }
+        }
+    }
+
+    /// Threads that died with a question open, or whose pid is another's by now.
+    fn look_for_gone(&mut self) {
+        let lives = |task: &Task, started: Option<u64>| {
+            let thread = proc::thread_stat(task.tgid, task.tid);
+            let same = started.is_none_or(|started| proc::stat(task.tgid).is_ok_and(|stat| stat.started == started));
+            same && thread.is_ok_and(|stat| stat.state != RunState::Dead)
+        };
+        let gone: Vec<Task> =
+            self.state.tasks().filter(|(task, started)| !lives(task, *started)).map(|(task, _)| task).collect();
+        for task in gone {
+            self.happen(Event::Gone(task));
+        }
+    }
+
+    /// Sessions whose command was executed, whose first process never got so far, or whose end nobody told.
+    fn look_at_sessions(&mut self) {
+        let known: Vec<(SessionKey, bool, u32)> =
+            self.sessions.iter().map(|session| (session.stamp.key, session.executed, session.root)).collect();
+        for (key, executed, root) in known {
+            let Ok(tasks) = self.kernel.session_tasks(key.slot) else { continue };
+            let waits = !executed && proc::stat(root).is_ok_and(|stat| stat.state != RunState::Dead);
+            match self.sessions.get_mut(key) {
+                Some(session) if tasks > 0 => session.executed = true,
+                Some(_) if !waits => self.end_session(key),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// A labelled path may have been made, moved or mounted over by somebody who is not guarded.
+    fn look_at_paths(&mut self) {
+        if self.clockwork.looking || self.clockwork.reloads > 0 {
+            return;
+        }
+        self.clockwork.looking = true;
+        let (paths, results) = (self.policy.wanted(), self.results.clone());
+        tokio::spawn(async move {
+            let places = inforce::look(paths).await;
+            // A loop that is gone looks at nothing.
+            drop(results.send(Done::Looked(places)).await);
+        });
+    }
+
+    /// Takes what was seen; a policy that was put in force in between has had its own look.
+    pub(super) fn looked(&mut self, places: Result<Places, Failure>) {
+        self.clockwork.looking = false;
+        let places = match places {
+            Ok(places) if places.facts.keys().eq(self.policy.places.facts.keys()) => places,
+            Ok(_) => return,
+            Err(failure) => return tracing::warn!(%failure, "the policy's paths cannot be looked up"),
+        };
+        let profiles = self.sessions.profiles();
+        match self.policy.refresh(places, &mut self.kernel, profiles) {
+            Ok(false) => {}
+            Ok(true) => {
+                let reason =
+                    format!("generation {}: what lies at its paths has changed", self.policy.compiled.generation);
+                let entry = Entry { reason: Some(reason), ..Entry::new(clock::now(), What::PolicyLoaded) };
+                self.record(&entry);
+            }
+            Err(failure) => {
+                tracing::error!(%failure, "what lies at the policy's paths has changed, and is not in force")
+            }
+        }
+    }
+}

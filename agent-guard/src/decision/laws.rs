@@ -1,0 +1,189 @@
+//! What holds in every order of events, tried with random ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_guard_common::answer::answered;
+use agent_guard_common::verdict::Reason;
+use proptest::prelude::*;
+
+use super::tests::{SECOND, at, key, person, question, stamp};
+use super::{About, Choice, Effect, Event, Key, RequestId, Ruling, Standing, State, Steer, Task, step};
+use crate::audit::What;
+
+/// A random event, in numbers that are made sense of when it is played.
+#[derive(Clone, Debug)]
+enum Move {
+    Ask { task: u32, question: u64, ruling: Ruling },
+    Repeat { task: u32, question: u64 },
+    Use { task: u32, question: u64 },
+    KernelRefuses { task: u32, question: u64 },
+    Gone { task: u32 },
+    Reply { nth: usize, choice: Choice },
+    Steer(u32, Steer),
+    Ended(u32),
+    RecordFails { task: u32 },
+    Wait { seconds: u64 },
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let ruling = prop_oneof![
+        6 => Just(Ruling::Ask),
+        1 => Just(Ruling::Pass),
+        1 => Just(Ruling::PassAudited),
+        1 => Just(Ruling::Refuse("no".to_owned())),
+    ];
+    let choice = prop_oneof![3 => Just(Choice::Approve), 1 => Just(Choice::Deny), 1 => Just(Choice::Cancel)];
+    let steer = prop_oneof![Just(Steer::Halt), Just(Steer::Resume), Just(Steer::Kill)];
+    let (task, number) = (0..6_u32, 0..12_u64);
+    prop_oneof![
+        8 => (task.clone(), number.clone(), ruling).prop_map(|(task, question, ruling)| Move::Ask { task, question, ruling }),
+        3 => (task.clone(), number.clone()).prop_map(|(task, question)| Move::Repeat { task, question }),
+        2 => (task.clone(), number.clone()).prop_map(|(task, question)| Move::Use { task, question }),
+        1 => (task.clone(), number).prop_map(|(task, question)| Move::KernelRefuses { task, question }),
+        1 => task.clone().prop_map(|task| Move::Gone { task }),
+        6 => (any::<usize>(), choice).prop_map(|(nth, choice)| Move::Reply { nth, choice }),
+        1 => (0..2_u32, steer).prop_map(|(slot, steer)| Move::Steer(slot, steer)),
+        1 => (0..2_u32).prop_map(Move::Ended),
+        1 => task.prop_map(|task| Move::RecordFails { task }),
+        4 => (0..8_u64).prop_map(|seconds| Move::Wait { seconds }),
+    ]
+}
+
+/// What an onlooker has seen.
+#[derive(Default)]
+struct Seen {
+    now: u64,
+    /// Deadlines of the questions that were asked, by their keys.
+    deadlines: BTreeMap<Key, u64>,
+    /// The last answer of each question.
+    answers: BTreeMap<Key, u32>,
+    approved: BTreeSet<Key>,
+    requests: BTreeSet<RequestId>,
+    /// How requests ended, as records tell.
+    endings: BTreeMap<String, &'static str>,
+}
+
+const TIMEOUT: u64 = 20 * SECOND;
+
+/// Threads 0 and 1 share a process, 2 and 3 another, and so on; the processes belong to two sessions.
+fn place(task: u32, number: u64) -> (Key, u32) {
+    let tgid = 10 + task / 2 * 2;
+    // A question's id is never used again by another thread: the kernel takes it from its clock.
+    (key(tgid, 10 + task, 1 + number * 10 + u64::from(task)), task / 2 % 2)
+}
+
+impl Seen {
+    fn event(&mut self, state: &State, played: Move) -> Event {
+        match played {
+            Move::Ask { task, question: number, ruling } => {
+                let (key, slot) = place(task, number);
+                if !state.knows(key) {
+                    self.deadlines.insert(key, self.now + TIMEOUT);
+                }
+                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, ..question(key, slot, ruling) }))
+            }
+            Move::Repeat { task, question } => Event::Repeated(place(task, question).0),
+            Move::Use { task, question } => Event::Used(place(task, question).0),
+            Move::KernelRefuses { task, question } => Event::Refused(place(task, question).0, Reason::DaemonGone),
+            Move::Gone { task } => Event::Gone(place(task, 0).0.task),
+            Move::Reply { nth, choice } => {
+                let known: Vec<RequestId> = state.requests().map(|request| request.id).collect();
+                match known.len() {
+                    0 => Event::Tick,
+                    count => {
+                        Event::Replied { call: 0, request: known[nth % count], choice, by: person(), reason: None }
+                    }
+                }
+            }
+            Move::Steer(slot, steer) => Event::Steered { call: 0, session: stamp(slot), steer, by: person() },
+            Move::Ended(slot) => Event::Ended(stamp(slot).key),
+            Move::RecordFails { task } => Event::Failed { about: About::Thread(place(task, 0).0.task), why: "no room" },
+            Move::Wait { seconds } => {
+                self.now += seconds * SECOND;
+                Event::Tick
+            }
+        }
+    }
+
+    fn check(&mut self, state: &State, effects: &[Effect], silent: bool) {
+        let mut recorded: BTreeSet<Task> = BTreeSet::new();
+        let mut woken: BTreeSet<u32> = BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::Audit { about, entry } => {
+                    let allows = entry.decision == Some("approved") || entry.what == What::Audited;
+                    if let (Some(About::Thread(task)), true) = (about, allows) {
+                        recorded.insert(*task);
+                    }
+                    if let (What::Decided, Some(request), Some(decision)) = (entry.what, &entry.request, entry.decision)
+                    {
+                        let before = self.endings.insert(request.clone(), decision);
+                        assert_eq!(before, None, "request {request} ended twice");
+                    }
+                }
+                Effect::Answer { key, answer } => {
+                    assert!(woken.is_empty(), "an answer after a wake-up");
+                    if answer.kind == answered::APPROVED {
+                        assert!(silent || recorded.contains(&key.task), "an approval without its record");
+                        assert!(self.approved.insert(*key), "a second grant for {key:?}");
+                        assert!(!self.answers.contains_key(key), "an approval after a refusal of {key:?}");
+                        assert!(self.now < self.deadlines[key], "an approval after the deadline of {key:?}");
+                    }
+                    self.answers.insert(*key, answer.kind);
+                }
+                Effect::Resume { tgid, .. } => assert!(woken.insert(*tgid), "process {tgid} is woken twice"),
+                Effect::Changed(id) => {
+                    self.requests.insert(*id);
+                }
+                _ => {}
+            }
+        }
+        let pending = state.requests().filter(|request| request.standing == Standing::Pending);
+        for request in pending {
+            assert!(self.now < request.deadline.monotonic_ns, "{} waits beyond its deadline", request.id);
+            assert!(request.ending.is_none() && state.knows(request.key));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_every_order_of_events(moves in proptest::collection::vec(moves(), 1..120)) {
+        let (mut state, mut seen) = (State::new(3), Seen { now: SECOND, ..Seen::default() });
+        let mut asked: BTreeSet<u64> = BTreeSet::new();
+        for played in moves {
+            // The kernel never gives a question's id twice.
+            if let Move::Ask { task, question, .. } = &played {
+                let key = place(*task, *question).0;
+                if !asked.insert(key.question) && !state.knows(key) {
+                    continue;
+                }
+            }
+            let event = seen.event(&state, played);
+            let silent = matches!(&event, Event::Asked(question) if question.ruling == Ruling::Pass);
+            let effects = step(&mut state, event, at(seen.now));
+            seen.check(&state, &effects, silent);
+        }
+        // Time ends everything: no request is left pending, each has ended exactly once.
+        seen.now += TIMEOUT;
+        let effects = step(&mut state, Event::Tick, at(seen.now));
+        seen.check(&state, &effects, false);
+        prop_assert_eq!(state.pending(), 0);
+        for id in &seen.requests {
+            let request = state.request(*id).expect("is remembered");
+            let recorded = seen.endings.get(&id.to_string()).copied();
+            // Without a record it was refused for want of one; nothing else ends unrecorded.
+            prop_assert!(recorded == Some(request.standing.word()) || request.standing == Standing::Denied);
+            let answer = seen.answers.get(&request.key);
+            // A thread that is gone, or asks something else, gets no answer; every other gets one.
+            prop_assert!(answer.is_some() || request.standing == Standing::Invalidated, "{} has no answer", id);
+        }
+        // Threads that come back are answered whatever they were told before.
+        let waiting: Vec<Task> = state.tasks().map(|(task, _)| task).collect();
+        for task in waiting {
+            prop_assert!(!state.waits(task.tgid));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The approval protocol as a pure function: events go in, effects come out.
+//!
+//! Owns requests, their ids, deadlines and answers, and the order in which things happen: the record of a
+//! decision comes before its grant, all answers for a process before the signal that wakes it. It has no
+//! clock, no map and no socket, and must not know the kernel's interface, tokio or the file system.
+
+mod effect;
+mod event;
+mod id;
+mod orders;
+mod state;
+mod turn;
+
+pub use effect::{About, Effect, Notice, Rejection, Told};
+pub use event::{CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
+pub use id::{NotAnId, RequestId};
+pub use state::{Ending, PENDING, PENDING_OF_SESSION, REMEMBERED, Request, Standing, State};
+
+use crate::audit::Now;
+use turn::Turn;
+
+/// Takes one event at an instant, and says what is to be done, in order.
+#[must_use]
+pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
+    let mut turn = Turn::new(state, now);
+    // Deadlines bind whatever comes: no answer that arrives with or after them counts.
+    turn.pass_time();
+    match event {
+        Event::Asked(question) => turn.ask(*question),
+        Event::Repeated(key) => turn.repeat(key),
+        Event::Used(key) => turn.used(key),
+        Event::Refused(key, reason) => turn.refused(key, reason),
+        Event::Gone(task) => turn.void(task, "its process is gone"),
+        Event::Replied { call, request, choice, by, reason } => turn.reply(call, request, choice, by, reason),
+        Event::Steered { call, session, steer, by } => turn.steer(call, session, steer, &by),
+        Event::FoundHalted(session) => turn.found_halted(session),
+        Event::Ended(session) => turn.end(session),
+        Event::Failed { about, why } => turn.failed(about, why),
+        Event::Tick => {}
+    }
+    turn.finish()
+}
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;

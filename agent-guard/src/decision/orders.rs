@@ -1,0 +1,245 @@
+//! What each turn orders: requests opened and closed, answers left and taken back, words to those who wait.
+
+use std::sync::Arc;
+
+use agent_guard_common::answer::{Answer, answered};
+use agent_guard_common::limits::GRANT_NS;
+use agent_guard_common::verdict::Reason;
+use jiff::SignedDuration;
+
+use super::effect::{About, Effect, Notice, Told};
+use super::event::{Key, Task};
+use super::id::RequestId;
+use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread};
+use super::turn::Turn;
+use crate::audit::{Entry, Now, Person, What};
+use crate::session::SessionKey;
+
+const NOT_USED: &str = "its approval was not used in time";
+
+impl Turn<'_> {
+    /// Makes a thread's question a request.
+    pub(super) fn open(&mut self, task: Task, timeout_ns: u64) {
+        let id = loop {
+            let id = self.state.ids.next();
+            if !self.state.requests.contains_key(&id) {
+                break id;
+            }
+        };
+        let Some(thread) = self.state.threads.get_mut(&task) else { return };
+        thread.request = Some(id);
+        let timeout = SignedDuration::from_nanos(i64::try_from(timeout_ns).unwrap_or(i64::MAX));
+        let deadline = Now {
+            monotonic_ns: self.now.monotonic_ns.saturating_add(timeout_ns),
+            wall: self.now.wall.saturating_add(timeout).unwrap_or(jiff::Timestamp::MAX),
+        };
+        let request = Request {
+            id,
+            key: Key { task, question: thread.question },
+            session: thread.session,
+            act: Arc::clone(&thread.act),
+            asked: self.now,
+            deadline,
+            standing: Standing::Pending,
+            ending: None,
+        };
+        self.state.deadlines.insert((deadline.monotonic_ns, id));
+        *self.state.pending_of.entry(request.session).or_default() += 1;
+        self.state.requests.insert(id, request);
+        self.audit_thread(task, What::Held, None);
+        self.tell(task, Told::Held, None);
+        self.effects.push(Effect::Changed(id));
+    }
+
+    /// Ends a request with an answer to its thread: record, answer, and word to all who wait for it.
+    pub(super) fn decide(
+        &mut self,
+        id: RequestId,
+        standing: Standing,
+        by: Option<Person>,
+        reason: Option<String>,
+    ) -> Option<About> {
+        let task = self.state.requests.get(&id)?.key.task;
+        let about = Some(About::Thread(task));
+        self.close(id, standing, by, reason.clone(), about);
+        let (told, kind) = match standing {
+            Standing::Approved => {
+                self.approve(task, false);
+                self.tell(task, Told::Approved, reason);
+                return about;
+            }
+            Standing::Expired => (Told::Expired, answered::EXPIRED),
+            Standing::Cancelled | Standing::Invalidated => (Told::Refused, answered::CANCELLED),
+            Standing::Denied | Standing::Pending => (Told::Refused, answered::DENIED),
+        };
+        self.answer(task, kind);
+        let why = match kind {
+            answered::EXPIRED => Reason::Expired,
+            answered::CANCELLED => Reason::Cancelled,
+            _ => Reason::Denied,
+        };
+        let reason = reason.map_or_else(|| why.text().to_owned(), |reason| format!("{}: {reason}", why.text()));
+        self.tell(task, told, Some(reason));
+        about
+    }
+
+    /// Ends a request, on record.
+    pub(super) fn close(
+        &mut self,
+        id: RequestId,
+        standing: Standing,
+        by: Option<Person>,
+        reason: Option<String>,
+        about: Option<About>,
+    ) {
+        self.settle(id, standing, by.clone(), reason.clone());
+        let Some(request) = self.state.requests.get(&id) else { return };
+        let entry = Entry {
+            request: Some(id.to_string()),
+            question: Some(request.key.question),
+            decision: Some(standing.word()),
+            approver: by,
+            reason,
+            act: Some(Arc::clone(&request.act)),
+            ..Entry::new(self.now, What::Decided)
+        };
+        self.effects.push(Effect::Audit { about, entry: Box::new(entry) });
+        self.effects.push(Effect::Changed(id));
+    }
+
+    /// Ends a request in the books, and forgets the oldest that ended.
+    pub(super) fn settle(&mut self, id: RequestId, standing: Standing, by: Option<Person>, reason: Option<String>) {
+        let Some(request) = self.state.requests.get_mut(&id) else { return };
+        let first = request.ending.is_none();
+        request.standing = standing;
+        request.ending = Some(Ending { at: self.now.wall, by, reason });
+        if !first {
+            return;
+        }
+        self.state.deadlines.remove(&(request.deadline.monotonic_ns, id));
+        if let Some(pending) = self.state.pending_of.get_mut(&request.session) {
+            *pending -= 1;
+            if *pending == 0 {
+                self.state.pending_of.remove(&request.session);
+            }
+        }
+        self.state.ended.push_back(id);
+        if self.state.ended.len() > REMEMBERED
+            && let Some(oldest) = self.state.ended.pop_front()
+        {
+            self.state.requests.remove(&oldest);
+        }
+    }
+
+    /// Refuses a question without asking anybody.
+    pub(super) fn refuse(&mut self, task: Task, reason: String) {
+        let entry = self.entry(task, What::Decided, Some(reason.clone()));
+        let entry = Entry { decision: Some(Standing::Denied.word()), ..entry };
+        self.effects.push(Effect::Audit { about: Some(About::Thread(task)), entry: Box::new(entry) });
+        self.answer(task, answered::DENIED);
+        self.tell(task, Told::Refused, Some(reason));
+    }
+
+    /// Leaves an approval for the next seconds.
+    pub(super) fn approve(&mut self, task: Task, silent: bool) {
+        let lapses_ns = self.now.monotonic_ns.saturating_add(GRANT_NS);
+        self.put_answer(task, answered::APPROVED, lapses_ns, Phase::Approved { lapses_ns, used: 0, silent });
+        self.state.lapses.insert((lapses_ns, task));
+    }
+
+    /// Leaves a refusal, of an [`answered`] kind.
+    pub(super) fn answer(&mut self, task: Task, kind: u32) {
+        self.put_answer(task, kind, u64::MAX, Phase::Refused(kind));
+    }
+
+    pub(super) fn put_answer(&mut self, task: Task, kind: u32, expires_ns: u64, phase: Phase) {
+        let Some(thread) = self.state.threads.get_mut(&task) else { return };
+        if let Phase::Approved { lapses_ns, .. } = thread.phase {
+            self.state.lapses.remove(&(lapses_ns, task));
+        }
+        thread.phase = phase;
+        let key = Key { task, question: thread.question };
+        // The first hook that meets a refusal ends the call.
+        let uses = if kind == answered::APPROVED { thread.passes } else { 1 };
+        let answer = Answer { object: thread.object, expires_ns, argv: thread.argv, kind, uses };
+        self.effects.push(Effect::Answer { key, answer });
+        self.wake.entry(task.tgid).or_default().push(key);
+    }
+
+    /// An approval's life is over. A thread that has used it in part is done; one that has not is told at its
+    /// next repeat.
+    pub(super) fn lapse(&mut self, task: Task) {
+        let Some(thread) = self.state.threads.get_mut(&task) else { return };
+        let Phase::Approved { lapses_ns, used, .. } = thread.phase else { return };
+        self.state.lapses.remove(&(lapses_ns, task));
+        let key = Key { task, question: thread.question };
+        self.effects.push(Effect::ForgetAnswer(key));
+        if used > 0 {
+            self.state.threads.remove(&task);
+            return;
+        }
+        thread.phase = Phase::Lapsed;
+        self.tell(task, Told::Refused, Some(NOT_USED.to_owned()));
+        self.wake.entry(task.tgid).or_default().push(key);
+    }
+
+    pub(super) fn cancel_all(&mut self, session: SessionKey, by: &Person) {
+        for task in self.threads_of(session) {
+            match self.state.threads.get(&task) {
+                Some(Thread { phase: Phase::Waiting, request: Some(id), .. }) => {
+                    let id = *id;
+                    self.decide(id, Standing::Cancelled, Some(by.clone()), Some("its session was killed".to_owned()));
+                }
+                Some(_) => self.void(task, "its session was killed"),
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn threads_of(&self, session: SessionKey) -> Vec<Task> {
+        let of = self.state.threads.iter().filter(|(_, thread)| thread.session == session);
+        of.map(|(task, _)| *task).collect()
+    }
+
+    pub(super) fn drop_thread(&mut self, task: Task) -> Option<Thread> {
+        let thread = self.state.threads.remove(&task)?;
+        if let Phase::Approved { lapses_ns, .. } = thread.phase {
+            self.state.lapses.remove(&(lapses_ns, task));
+        }
+        Some(thread)
+    }
+
+    pub(super) fn entry(&self, task: Task, what: What, reason: Option<String>) -> Entry {
+        let thread = self.state.threads.get(&task);
+        Entry {
+            request: thread.and_then(|thread| thread.request).map(|id| id.to_string()),
+            question: thread.map(|thread| thread.question),
+            reason,
+            act: thread.map(|thread| Arc::clone(&thread.act)),
+            ..Entry::new(self.now, what)
+        }
+    }
+
+    pub(super) fn audit_thread(&mut self, task: Task, what: What, reason: Option<String>) {
+        // What has passed or been refused stands; a hold or a pass to come depends on its record.
+        let about = match what {
+            What::Held | What::Audited => Some(About::Thread(task)),
+            _ => None,
+        };
+        let entry = Box::new(self.entry(task, what, reason));
+        self.effects.push(Effect::Audit { about, entry });
+    }
+
+    pub(super) fn tell(&mut self, task: Task, told: Told, reason: Option<String>) {
+        if let Some(thread) = self.state.threads.get(&task).cloned() {
+            self.notify(task, &thread, told, reason);
+        }
+    }
+
+    pub(super) fn notify(&mut self, task: Task, thread: &Thread, told: Told, reason: Option<String>) {
+        let notice = Notice { told, request: thread.request, act: Some(Arc::clone(&thread.act)), reason };
+        // Good news waits for its record; a refusal stands in any case.
+        let about = (told == Told::Approved).then_some(About::Thread(task));
+        self.effects.push(Effect::Notify { session: thread.session, about, notice });
+    }
+}

@@ -1,0 +1,199 @@
+//! What is known of requests, and of threads with a question: data and queries. Only `step` changes it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::event::{Key, Task};
+use super::id::{IDS, Ids, RequestId};
+use crate::audit::{Now, Person};
+use crate::session::{Act, SessionKey};
+
+/// Requests that may wait for an answer at one time; what is asked beyond is refused.
+pub const PENDING: usize = 4096;
+/// Requests of one session that may wait at one time, so that no tree takes the places of all others.
+pub const PENDING_OF_SESSION: usize = 1024;
+/// Ended requests that are remembered, to be shown and to tell a second approver who came first.
+pub const REMEMBERED: usize = 1024;
+
+const _: () = assert!((PENDING + REMEMBERED) * 200 < IDS as usize, "too few ids for so many requests");
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Its thread is held and waits for an answer.
+    Pending,
+    /// A person said yes.
+    Approved,
+    /// A person said no, or the audit log could not be written.
+    Denied,
+    /// Nobody answered in time.
+    Expired,
+    /// An operator withdrew it.
+    Cancelled,
+    /// Its process is gone, or asks something else now.
+    Invalidated,
+}
+
+impl Standing {
+    /// The word for it, as people and records use it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Invalidated => "invalidated",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// Who ended it; none where time or the kernel did.
+    pub by: Option<Person>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A question that people were asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// The thread's question.
+    pub key: Key,
+    /// The session.
+    pub session: SessionKey,
+    /// What is asked.
+    pub act: Arc<Act>,
+    /// When it was asked.
+    pub asked: Now,
+    /// From this instant on, silence is a refusal.
+    pub deadline: Now,
+    /// Where it stands.
+    pub standing: Standing,
+    /// How it ended; none while it is pending.
+    pub ending: Option<Ending>,
+}
+
+/// A thread whose last question has not run its course.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    pub(super) question: u64,
+    pub(super) session: SessionKey,
+    pub(super) object: u64,
+    pub(super) argv: u64,
+    pub(super) passes: u32,
+    pub(super) act: Arc<Act>,
+    pub(super) request: Option<RequestId>,
+    pub(super) phase: Phase,
+}
+
+/// How far a thread's question has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody has answered.
+    Waiting,
+    /// The kernel has an approval for it.
+    Approved {
+        /// The approval is void from then on.
+        lapses_ns: u64,
+        /// Passes that the kernel has reported.
+        used: u32,
+        /// Nobody is to hear of it.
+        silent: bool,
+    },
+    /// Its approval was not used in time.
+    Lapsed,
+    /// The kernel has a refusal for it, of this `answered` kind.
+    Refused(u32),
+}
+
+/// All that decisions depend on.
+#[derive(Debug)]
+pub struct State {
+    pub(super) requests: BTreeMap<RequestId, Request>,
+    pub(super) threads: BTreeMap<Task, Thread>,
+    /// Deadlines of pending requests.
+    pub(super) deadlines: BTreeSet<(u64, RequestId)>,
+    /// Ends of approvals.
+    pub(super) lapses: BTreeSet<(u64, Task)>,
+    /// Ended requests, the oldest first.
+    pub(super) ended: VecDeque<RequestId>,
+    pub(super) pending_of: BTreeMap<SessionKey, usize>,
+    pub(super) halted: BTreeSet<SessionKey>,
+    pub(super) ids: Ids,
+    pub(super) crowded_out: u64,
+}
+
+impl State {
+    /// Nothing is known yet. The seed chooses where ids begin.
+    #[must_use]
+    pub const fn new(seed: u32) -> Self {
+        Self {
+            requests: BTreeMap::new(),
+            threads: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            lapses: BTreeSet::new(),
+            ended: VecDeque::new(),
+            pending_of: BTreeMap::new(),
+            halted: BTreeSet::new(),
+            ids: Ids::new(seed),
+            crowded_out: 0,
+        }
+    }
+
+    /// A request, while it is pending or remembered.
+    #[must_use]
+    pub fn request(&self, id: RequestId) -> Option<&Request> {
+        self.requests.get(&id)
+    }
+
+    /// All requests that are pending or remembered, in no meaningful order.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.requests.values()
+    }
+
+    /// Number of pending requests.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Number of pending requests of a session.
+    #[must_use]
+    pub fn pending_of(&self, session: SessionKey) -> usize {
+        self.pending_of.get(&session).copied().unwrap_or_default()
+    }
+
+    /// Questions refused since too many were waiting.
+    #[must_use]
+    pub const fn crowded_out(&self) -> u64 {
+        self.crowded_out
+    }
+
+    /// Whether a question is known and has not run its course.
+    #[must_use]
+    pub fn knows(&self, key: Key) -> bool {
+        self.threads.get(&key.task).is_some_and(|thread| thread.question == key.question)
+    }
+
+    /// Whether any thread of a process waits for an answer.
+    #[must_use]
+    pub fn waits(&self, tgid: u32) -> bool {
+        let threads = self.threads.range(Task { tgid, tid: 0 }..=Task { tgid, tid: u32::MAX });
+        threads.into_iter().any(|(_, thread)| thread.phase == Phase::Waiting)
+    }
+
+    /// The threads with a question, and when their processes started: whoever can look says which are gone.
+    pub fn tasks(&self) -> impl Iterator<Item = (Task, Option<u64>)> {
+        self.threads.iter().map(|(task, thread)| (*task, thread.act.process.started))
+    }
+}

@@ -1,0 +1,240 @@
+//! One turn of `step`: how each event changes the state, and the effects that it leaves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_guard_common::answer::answered;
+use agent_guard_common::verdict::Reason;
+
+use super::effect::{About, Effect, Notice, Rejection, Told};
+use super::event::{CallId, Choice, Key, Question, Ruling, Steer, Task};
+use super::id::RequestId;
+use super::state::{PENDING, PENDING_OF_SESSION, Phase, Standing, State, Thread};
+use crate::audit::{Entry, Now, Person, What};
+use crate::session::{SessionKey, Stamp};
+
+/// One turn: the state, the instant, and what has been ordered so far.
+pub(super) struct Turn<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) now: Now,
+    pub(super) effects: Vec<Effect>,
+    /// Processes to be woken once all answers of this turn are in the kernel.
+    pub(super) wake: BTreeMap<u32, Vec<Key>>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) const fn new(state: &'a mut State, now: Now) -> Self {
+        Self { state, now, effects: Vec::new(), wake: BTreeMap::new() }
+    }
+
+    /// The orders: at the very end, one wake-up for each process with answers.
+    pub(super) fn finish(mut self) -> Vec<Effect> {
+        self.effects.extend(self.wake.into_iter().map(|(tgid, keys)| Effect::Resume { tgid, keys }));
+        self.effects
+    }
+
+    /// Ends what was due: requests past their deadline, approvals past their life.
+    pub(super) fn pass_time(&mut self) {
+        let due = |at: u64| at <= self.now.monotonic_ns;
+        let expired: Vec<RequestId> =
+            self.state.deadlines.iter().take_while(|(at, _)| due(*at)).map(|(_, id)| *id).collect();
+        let lapsed: Vec<Task> =
+            self.state.lapses.iter().take_while(|(at, _)| due(*at)).map(|(_, task)| *task).collect();
+        for id in expired {
+            self.decide(id, Standing::Expired, None, None);
+        }
+        for task in lapsed {
+            self.lapse(task);
+        }
+    }
+
+    /// A new question of a thread: whatever it asked before is void.
+    pub(super) fn ask(&mut self, question: Question) {
+        let Key { task, question: number } = question.key;
+        if self.state.knows(question.key) {
+            return self.repeat(question.key);
+        }
+        self.void(task, "its thread asks something else now");
+        let thread = Thread {
+            question: number,
+            session: question.session,
+            object: question.object,
+            argv: question.argv,
+            passes: question.passes.max(1),
+            act: question.act,
+            request: None,
+            phase: Phase::Waiting,
+        };
+        self.state.threads.insert(task, thread);
+        match question.ruling {
+            Ruling::Ask if self.crowded(question.session) => {
+                self.state.crowded_out += 1;
+                self.refuse(task, "too many requests are waiting".to_owned());
+            }
+            Ruling::Ask => self.open(task, question.timeout_ns),
+            Ruling::Pass => self.approve(task, true),
+            Ruling::PassAudited => {
+                self.audit_thread(task, What::Audited, None);
+                self.approve(task, true);
+            }
+            Ruling::Refuse(reason) => self.refuse(task, reason),
+        }
+    }
+
+    /// The same question again: a stray wake-up, a sibling's answer, or a thread that was late.
+    pub(super) fn repeat(&mut self, key: Key) {
+        if !self.state.knows(key) {
+            return;
+        }
+        match self.state.threads.get(&key.task).map(|thread| thread.phase) {
+            None | Some(Phase::Waiting) => {}
+            Some(Phase::Approved { .. } | Phase::Refused(_)) => self.effects.push(Effect::ResumeWhileUnused(key)),
+            Some(Phase::Lapsed) => self.answer(key.task, answered::EXPIRED),
+        }
+    }
+
+    /// The kernel let the act pass.
+    pub(super) fn used(&mut self, key: Key) {
+        let Some(thread) = self.state.threads.get_mut(&key.task).filter(|thread| thread.question == key.question)
+        else {
+            return;
+        };
+        let passes = thread.passes;
+        let Phase::Approved { used, silent, .. } = &mut thread.phase else { return };
+        *used += 1;
+        let (first, last, silent) = (*used == 1, *used >= passes, *silent);
+        if first && !silent {
+            self.audit_thread(key.task, What::Passed, None);
+        }
+        if last {
+            self.drop_thread(key.task);
+        }
+    }
+
+    /// The kernel refused the act, by our answer or for a reason of its own.
+    pub(super) fn refused(&mut self, key: Key, reason: Reason) {
+        if !self.state.knows(key) {
+            return;
+        }
+        self.audit_thread(key.task, What::Refused, Some(reason.text().to_owned()));
+        let Some(thread) = self.drop_thread(key.task) else { return };
+        if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request) {
+            let reason = reason.text().to_owned();
+            self.notify(key.task, &thread, Told::Refused, Some(reason.clone()));
+            self.close(request, Standing::Invalidated, None, Some(reason), None);
+        }
+    }
+
+    /// Whatever a thread asked is void: it is gone, or asks something else.
+    pub(super) fn void(&mut self, task: Task, why: &str) {
+        let Some(thread) = self.drop_thread(task) else { return };
+        match (thread.phase, thread.request) {
+            (Phase::Waiting, Some(request)) => {
+                self.close(request, Standing::Invalidated, None, Some(why.to_owned()), None);
+            }
+            (Phase::Approved { .. } | Phase::Refused(_), _) => {
+                self.effects.push(Effect::ForgetAnswer(Key { task, question: thread.question }));
+            }
+            (Phase::Waiting | Phase::Lapsed, _) => {}
+        }
+    }
+
+    /// A person's answer.
+    pub(super) fn reply(&mut self, call: CallId, id: RequestId, choice: Choice, by: Person, reason: Option<String>) {
+        if let Some(rejection) = self.objection(id, choice) {
+            self.effects.push(Effect::Reply { call, about: None, outcome: Err(rejection) });
+            return;
+        }
+        let standing = match choice {
+            Choice::Approve => Standing::Approved,
+            Choice::Deny => Standing::Denied,
+            Choice::Cancel => Standing::Cancelled,
+        };
+        let about = self.decide(id, standing, Some(by), reason);
+        self.effects.push(Effect::Reply { call, about, outcome: Ok(()) });
+    }
+
+    /// Something done to a session as a whole. What takes rights away is done before it is recorded.
+    pub(super) fn steer(&mut self, call: CallId, session: Arc<Stamp>, steer: Steer, by: &Person) {
+        let key = session.key;
+        let about = (steer == Steer::Resume).then_some(About::Session(key));
+        let what = match steer {
+            Steer::Halt => What::SessionHalted,
+            Steer::Resume => What::SessionResumed,
+            Steer::Kill => What::SessionKilled,
+        };
+        let entry = Entry { approver: Some(by.clone()), session: Some(session), ..Entry::new(self.now, what) };
+        let audit = Effect::Audit { about, entry: Box::new(entry) };
+        let whole = |told| Notice { told, request: None, act: None, reason: None };
+        match steer {
+            Steer::Halt => {
+                self.state.halted.insert(key);
+                let notice = Effect::Notify { session: key, about, notice: whole(Told::Halted) };
+                self.effects.extend([Effect::Halt(key), audit, notice]);
+            }
+            Steer::Resume => {
+                self.state.halted.remove(&key);
+                let notice = Effect::Notify { session: key, about, notice: whole(Told::Resumed) };
+                self.effects.extend([audit, Effect::Release(key), notice]);
+            }
+            Steer::Kill => {
+                self.effects.extend([Effect::Kill(key), audit]);
+                self.cancel_all(key, by);
+            }
+        }
+        self.effects.push(Effect::Reply { call, about, outcome: Ok(()) });
+    }
+
+    pub(super) fn found_halted(&mut self, session: SessionKey) {
+        self.state.halted.insert(session);
+    }
+
+    /// A session's last task is gone.
+    pub(super) fn end(&mut self, session: SessionKey) {
+        for task in self.threads_of(session) {
+            self.void(task, "its session has ended");
+        }
+        self.state.halted.remove(&session);
+    }
+
+    /// An order could not be carried out: a question becomes a refusal, and a session stays halted.
+    pub(super) fn failed(&mut self, about: About, why: &str) {
+        let task = match about {
+            About::Thread(task) => task,
+            About::Session(session) => return self.found_halted(session),
+        };
+        let Some(thread) = self.state.threads.get(&task) else { return };
+        let (phase, request) = (thread.phase, thread.request);
+        match phase {
+            Phase::Refused(kind) => self.answer(task, kind),
+            Phase::Waiting | Phase::Approved { .. } | Phase::Lapsed => {
+                if let Some(id) = request {
+                    self.settle(id, Standing::Denied, None, Some(why.to_owned()));
+                    self.effects.push(Effect::Changed(id));
+                }
+                self.tell(task, Told::Refused, Some(why.to_owned()));
+                self.answer(task, answered::DENIED);
+            }
+        }
+    }
+
+    /// Why a person's answer cannot be taken.
+    fn objection(&self, id: RequestId, choice: Choice) -> Option<Rejection> {
+        let Some(request) = self.state.requests.get(&id) else { return Some(Rejection::Unknown(id)) };
+        if let Some(ending) = &request.ending {
+            return Some(Rejection::Closed {
+                request: id,
+                standing: request.standing,
+                at: ending.at,
+                by: ending.by.clone(),
+                reason: ending.reason.clone(),
+            });
+        }
+        (choice == Choice::Approve && self.state.halted.contains(&request.session)).then_some(Rejection::Halted(id))
+    }
+
+    /// Whether there is no room for another request of this session.
+    fn crowded(&self, session: SessionKey) -> bool {
+        self.state.pending() >= PENDING || self.state.pending_of(session) >= PENDING_OF_SESSION
+    }
+}

@@ -1,0 +1,89 @@
+//! Installing a policy: generation N+1 is written beside N, and takes effect by one word.
+
+use agent_guard_common::control;
+use agent_guard_common::map;
+use agent_guard_common::rule::{CommandKey, EndpointKey, InodeKey, NameKey, WordKey};
+use aya::Pod;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{HashMap, MapData};
+
+use super::error::Error;
+use super::maps::{Maps, removed};
+use crate::policy::Compiled;
+use crate::system;
+
+/// See [`super::Kernel::install`].
+pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
+    let current = u32::try_from(maps.control(control::GENERATION)).unwrap_or(0);
+    if rules.generation != current.wrapping_add(1) {
+        return Err(Error::Generation { given: rules.generation, current });
+    }
+    let slot = rules.generation & 1;
+    // An earlier attempt, or a daemon that was killed, may have left half a policy there.
+    clear(maps, slot)?;
+    if let Err(error) = write(maps, rules) {
+        clear(maps, slot)?;
+        return Err(error);
+    }
+    maps.set_control(control::GENERATION, u64::from(rules.generation))?;
+    // Programs that read the word before still judge by the old generation: its records go when they have ended.
+    system::bpf::wait_for_programs().map_err(Error::Barrier)?;
+    clear(maps, slot ^ 1)
+}
+
+fn write(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
+    for (index, row) in &rules.rows {
+        maps.matrix.set(*index, **row, 0).map_err(Error::write(map::MATRIX))?;
+    }
+    fill(&mut maps.inodes, &rules.inodes, map::INODES)?;
+    fill(&mut maps.names, &rules.names, map::NAMES)?;
+    for (bits, key, labels) in &rules.endpoints {
+        maps.endpoints.insert(&Key::new(*bits, *key), labels, 0).map_err(Error::write(map::ENDPOINTS))?;
+    }
+    fill(&mut maps.commands, &rules.commands, map::COMMANDS)?;
+    fill(&mut maps.words, &rules.words, map::WORDS)
+}
+
+fn fill<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, records: &[(K, V)], name: &'static str) -> Result<(), Error> {
+    for (key, value) in records {
+        map.insert(key, value, 0).map_err(Error::write(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the labels of a slot. Its rows stay: no label leads to them, and the next policy overwrites them.
+fn clear(maps: &mut Maps, slot: u32) -> Result<(), Error> {
+    empty(&mut maps.inodes, map::INODES, |key: &InodeKey| key.slot == slot)?;
+    empty(&mut maps.names, map::NAMES, |key: &NameKey| key.slot == slot)?;
+    empty(&mut maps.commands, map::COMMANDS, |key: &CommandKey| key.slot == slot)?;
+    empty(&mut maps.words, map::WORDS, |key: &WordKey| key.slot == slot)?;
+    let mut stale = Vec::new();
+    for key in maps.endpoints.keys() {
+        let key: Key<EndpointKey> = key.map_err(Error::read(map::ENDPOINTS))?;
+        if key.data().slot == slot.to_be() {
+            stale.push(key);
+        }
+    }
+    for key in stale {
+        removed(maps.endpoints.remove(&key), map::ENDPOINTS)?;
+    }
+    Ok(())
+}
+
+fn empty<K: Pod + Eq, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    is_stale: impl Fn(&K) -> bool,
+) -> Result<(), Error> {
+    let mut stale = Vec::new();
+    for key in map.keys() {
+        let key = key.map_err(Error::read(name))?;
+        if is_stale(&key) {
+            stale.push(key);
+        }
+    }
+    for key in stale {
+        removed(map.remove(&key), name)?;
+    }
+    Ok(())
+}

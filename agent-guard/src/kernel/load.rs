@@ -1,0 +1,154 @@
+//! Loading: offsets in, maps adopted, programs attached and pinned, in that order.
+
+use std::fs;
+use std::path::Path;
+
+use agent_guard_common::control;
+use agent_guard_common::map;
+use agent_guard_common::member::MEMBERS;
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, Lsm};
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use super::btf::Types;
+use super::error::Error;
+use super::events::EventReader;
+use super::hooks::{HOOKS, Hook, Kind};
+use super::maps::{self, Maps};
+use super::{Kernel, Options, pins};
+use crate::system;
+
+/// The kernel object, or nothing in a build that was told to do without.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_GUARD_BPF_OBJECT"));
+
+/// Where the kernel exports its types.
+pub(super) const TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// Where the kernel lists its active security modules.
+pub(super) const LSM: &str = "/sys/kernel/security/lsm";
+
+/// See [`Kernel::start`].
+pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoObject);
+    }
+    require_lsm(Path::new(LSM))?;
+    let types = Types::read(Path::new(TYPES))?;
+    let pinned = pins::maps(&options.pins);
+    pins::create(&pinned)?;
+    maps::check_pinned(&options.pins)?;
+
+    let mut object = load_object(&types, &pinned)?;
+    attach(&mut object, &types, &pins::links(&options.pins))?;
+
+    let ring = object.take_map(map::EVENTS).ok_or(Error::NoMap { map: map::EVENTS })?;
+    let reader = EventReader::new(ring)?;
+    let mut maps = Maps::take(&mut object)?;
+    make_key(&mut maps)?;
+    Ok((Kernel { maps, _object: object }, reader))
+}
+
+/// Without `bpf` in the list programs load, attach, pin, and enforce nothing.
+fn require_lsm(path: &Path) -> Result<(), Error> {
+    let active = fs::read_to_string(path).map_err(|source| Error::ReadLsm { path: path.to_owned(), source })?;
+    if active.trim().split(',').any(|module| module == "bpf") {
+        Ok(())
+    } else {
+        Err(Error::LsmInactive { active: active.trim().to_owned() })
+    }
+}
+
+fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {
+    let offsets = MEMBERS.iter().map(|member| types.offset(member)).collect::<Result<Vec<_>, _>>()?;
+    let mut loader = EbpfLoader::new();
+    loader.allow_unsupported_maps(); // task storage, which aya does not know yet
+    for (member, offset) in MEMBERS.iter().zip(&offsets) {
+        loader.override_global(member.global, offset, true);
+    }
+    for name in map::PINNED {
+        loader.map_pin_path(name, pinned.join(name));
+    }
+    loader.load(OBJECT).map_err(|source| Error::LoadObject(Box::new(source)))
+}
+
+/// Attaches and pins all programs of this start, and only then removes those of earlier ones.
+fn attach(object: &mut Ebpf, types: &Types, links: &Path) -> Result<(), Error> {
+    let btf = Btf::from_sys_fs().map_err(Error::ParseBtf)?;
+    pins::create(links)?;
+    let earlier = pins::starts(links)?;
+    let start = earlier.last().map_or(1, |last| last + 1);
+    let directory = links.join(start.to_string());
+    pins::create(&directory)?;
+    for hook in HOOKS {
+        if hook.kind == Kind::Lsm && !types.has_hook(hook.name) {
+            if hook.replaceable {
+                continue;
+            }
+            return Err(Error::NoHook { hook: hook.name });
+        }
+        pin(attach_one(object, hook, &btf)?, hook.name, &directory)?;
+    }
+    for start in earlier {
+        pins::remove_start(links, start)?;
+    }
+    Ok(())
+}
+
+fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error> {
+    let program = object.program_mut(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
+    let refused = |source| Error::LoadProgram { program: hook.name, source: Box::new(source) };
+    let detached = |source| Error::AttachProgram { program: hook.name, source: Box::new(source) };
+    match hook.kind {
+        Kind::Lsm => {
+            let program: &mut Lsm = program.try_into().map_err(refused)?;
+            program.load(hook.name, btf).map_err(refused)?;
+            let id = program.attach().map_err(detached)?;
+            Ok(program.take_link(id).map_err(detached)?.into())
+        }
+        Kind::Tracepoint => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
+            program.load(hook.name, btf).map_err(refused)?;
+            let id = program.attach().map_err(detached)?;
+            Ok(program.take_link(id).map_err(detached)?.into())
+        }
+    }
+}
+
+fn pin(link: FdLink, program: &'static str, directory: &Path) -> Result<(), Error> {
+    let path = directory.join(program);
+    match link.pin(&path) {
+        // The pin keeps the program attached; our own descriptor is not needed any more.
+        Ok(pinned) => {
+            drop(pinned);
+            Ok(())
+        }
+        Err(source) => Err(Error::PinProgram { program, path, source: Box::new(source) }),
+    }
+}
+
+/// Makes the identity key once; a restarted daemon finds the one that pending questions were hashed with.
+fn make_key(maps: &mut Maps) -> Result<(), Error> {
+    if maps.control(control::KEY_0) != 0 {
+        return Ok(());
+    }
+    let bytes: [u8; 16] = system::random::bytes().map_err(Error::Random)?;
+    let (first, second) = bytes.split_at(8);
+    let word = |half: &[u8]| half.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+    maps.set_control(control::KEY_1, word(second))?;
+    maps.set_control(control::KEY_0, word(first) | 1) // never 0, which means "not made yet"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::require_lsm;
+
+    #[test]
+    fn a_kernel_without_bpf_lsm_is_refused_and_the_remedy_named() {
+        let file = std::env::temp_dir().join(format!("agent-guard-lsm-{}", std::process::id()));
+        std::fs::write(&file, "lockdown,yama,apparmor\n").expect("writable");
+        let error = require_lsm(&file).expect_err("no bpf in it").to_string();
+        assert!(error.contains("lockdown,yama,apparmor") && error.contains("lsm="), "{error}");
+        std::fs::write(&file, "lockdown,bpf\n").expect("writable");
+        require_lsm(&file).expect("bpf is in it");
+        std::fs::remove_file(&file).expect("removable");
+    }
+}

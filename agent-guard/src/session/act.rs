@@ -1,0 +1,138 @@
+//! An act of a guarded process, with the names that people know things by. Plain data: it must not know where
+//! the names come from, nor what is decided about it.
+
+use std::sync::Arc;
+
+use agent_guard_common::operation::Operation;
+use agent_guard_common::verdict::Tier;
+use serde::{Serialize, Serializer};
+
+/// A session as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    /// Its slot.
+    pub slot: u32,
+    /// Its serial; no other session of this boot has it.
+    pub serial: u64,
+}
+
+/// What a session is called: the part of it that never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stamp {
+    /// Its id, a ULID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The profile that it runs under.
+    pub profile: String,
+    /// The user who started it.
+    pub uid: u32,
+    /// How the kernel knows it.
+    #[serde(skip)]
+    pub key: SessionKey,
+}
+
+/// Who acts. Strings are as the process has them, and bytes that are no UTF-8 stand as `\xNN`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Who {
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// When the process started, in clock ticks since boot: tells it from a later owner of its pid.
+    pub started: Option<u64>,
+    /// Its user.
+    pub uid: u32,
+    /// The thread's name.
+    pub comm: String,
+    /// Its arguments; of a command, those that it is about to execute.
+    pub argv: Vec<String>,
+    /// Its program.
+    pub exe: Option<String>,
+    /// Its working directory.
+    pub cwd: Option<String>,
+    /// Its terminal.
+    pub tty: Option<String>,
+    /// Its ancestors inside the session, the parent first.
+    pub ancestry: Vec<Ancestor>,
+}
+
+/// An ancestor of a process inside its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ancestor {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Its arguments.
+    pub argv: Vec<String>,
+}
+
+/// What approving an act would take with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Impact {
+    /// Files below the object's label, or below the object.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether all were counted; otherwise there are at least so many.
+    pub complete: bool,
+}
+
+/// The rule that an act met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// What the policy's author has to say about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// An act: who does what to what, and which rule met it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Act {
+    /// The session; none when it is not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Arc<Stamp>>,
+    /// The operation.
+    #[serde(serialize_with = "operation")]
+    pub operation: Operation,
+    /// The object: a path in the host's view, an endpoint, a command line.
+    pub object: String,
+    /// The other end of a rename or link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+    /// Whether the object's beginning was too long to be told.
+    pub cut: bool,
+    /// The label that it bears.
+    pub label: String,
+    /// The rule.
+    pub rule: Rule,
+    /// The rule's tier.
+    #[serde(serialize_with = "tier")]
+    pub tier: Tier,
+    /// Who acts.
+    pub process: Who,
+    /// What it would take with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impact: Option<Impact>,
+}
+
+/// The word for a tier, as policies have it.
+#[must_use]
+pub const fn tier_word(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Autonomous => "autonomous",
+        Tier::Supervised => "supervised",
+        Tier::Gated => "gated",
+    }
+}
+
+fn operation<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(operation.name())
+}
+
+fn tier<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(tier_word(*tier))
+}

@@ -1,0 +1,16 @@
+//! Sessions: which there are, and the names behind the numbers that the kernel speaks of.
+//!
+//! Owns the registry of guarded trees and the facts about a process that an approver reads. It must not know how
+//! a decision comes about, nor the kernel's maps.
+
+mod act;
+mod impact;
+mod path;
+mod registry;
+mod who;
+
+pub use act::{Act, Ancestor, Impact, Rule, SessionKey, Stamp, Who, tier_word};
+pub use impact::weigh;
+pub use path::{Mounts, Shown};
+pub use registry::{Counts, Registry, Session, Start, StartRefused, Stage};
+pub use who::{describe, plain};

@@ -2,6 +2,7 @@
 //! without a daemon and without rights.
 
 use super::types::{Doctor, Finding, FindingLevel};
+use crate::kernel::support::{self, OperationSupport, Support};
 use crate::system::host;
 
 /// Oldest kernel that is tested, as major and minor number.
@@ -10,7 +11,8 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 /// Looks at the machine.
 #[must_use]
 pub fn examine() -> Doctor {
-    let findings = vec![kernel(), lsm(), btf(), cgroup(), bpffs()];
+    let mut findings = vec![kernel(), lsm(), btf(), cgroup(), bpffs()];
+    findings.extend(operations());
     let able = findings.iter().all(|finding| finding.level != FindingLevel::Missing);
     Doctor { able, findings }
 }
@@ -87,6 +89,24 @@ fn bpffs() -> Finding {
     }
 }
 
+/// How far each operation can be enforced, by what the kernel's types say and never by its version.
+fn operations() -> Vec<Finding> {
+    // Unreadable types are a finding of their own.
+    let operations = support::probe().unwrap_or_default();
+    operations.iter().map(operation).collect()
+}
+
+fn operation(found: &OperationSupport) -> Finding {
+    let hooks = found.hooks.join(", ");
+    let (level, detail) = match found.support {
+        Support::Full => (FindingLevel::Good, format!("enforced by {hooks}")),
+        Support::No => {
+            (FindingLevel::Missing, format!("not enforced: the kernel has no hook {}", found.missing.join(", ")))
+        }
+    };
+    finding(found.operation.name(), level, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{examine, version};
@@ -101,7 +121,9 @@ mod tests {
     #[test]
     fn every_finding_says_something() {
         let doctor = examine();
-        assert_eq!(doctor.findings.len(), 5);
+        for name in ["kernel", "lsm", "btf", "cgroup2", "bpffs"] {
+            assert!(doctor.findings.iter().any(|finding| finding.name == name), "{name}");
+        }
         assert!(doctor.findings.iter().all(|finding| !finding.detail.is_empty()));
     }
 }

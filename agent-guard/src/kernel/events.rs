@@ -236,7 +236,6 @@ impl Record<'_> {
 
     fn act(&self) -> Result<Act, String> {
         let head = &self.head;
-        let narrow = |name: &str, value: u32| u16::try_from(value).map_err(|_| format!("its {name} is {value}"));
         let operation = Operation::try_from(head.operation).map_err(|number| format!("its operation is {number}"))?;
         Ok(Act {
             operation,
@@ -267,9 +266,9 @@ impl Record<'_> {
             Operation::Connect => Object::Endpoint {
                 address: SocketAddr::new(
                     IpAddr::V6(Ipv6Addr::from(head.address)).to_canonical(),
-                    u16::try_from(head.port).map_err(|_| format!("its port is {}", head.port))?,
+                    narrow("port", head.port)?,
                 ),
-                protocol: u16::try_from(head.protocol).map_err(|_| format!("its protocol is {}", head.protocol))?,
+                protocol: narrow("protocol", head.protocol)?,
             },
             Operation::Rename | Operation::Link => Object::Ends {
                 dev,
@@ -283,6 +282,10 @@ impl Record<'_> {
             }
         })
     }
+}
+
+fn narrow(name: &str, value: u32) -> Result<u16, String> {
+    u16::try_from(value).ok().ok_or_else(|| format!("its {name} is {value}"))
 }
 
 /// Turns the kernel's list (the last name first, each with its NUL) into a path.

@@ -89,7 +89,7 @@ impl GatedChild {
 
 /// Waits until a child has ended, and takes its status away.
 pub fn reap(pid: u32) -> io::Result<()> {
-    let pid = i32::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
+    let pid = i32::try_from(pid).ok().ok_or(io::ErrorKind::NotFound)?;
     nix::sys::wait::waitpid(unistd::Pid::from_raw(pid), None)?;
     Ok(())
 }

@@ -47,6 +47,8 @@ pub enum What {
     PolicyLoaded,
     /// A policy was refused; the one before stays in force.
     PolicyRefused,
+    /// The guard refused an act of its own, to see that it can.
+    StartCheck,
     /// The daemon is ready.
     DaemonStarted,
     /// The daemon stops; refusals go on.

@@ -1,6 +1,6 @@
 //! The daemon: owns all state, in one loop, and wires kernel, policy, decisions, audit log and API together.
 //!
-//! Everything that can make it act is a variant of [`Event`]. It must not compute a verdict, nor decide: what
+//! Everything that can make it act is a variant of `Event`. It must not compute a verdict, nor decide: what
 //! happens to a question is `decision`'s to say, and the order of the effects is carried out as it stands.
 
 mod calls;

@@ -10,6 +10,7 @@ use super::{Daemon, Done, names, view};
 use crate::audit::{Entry, What};
 use crate::decision::{self, Event, Key, PENDING, Question, Ruling, Told};
 use crate::kernel::events::{Act, KernelEvent};
+use crate::kernel::selftest::NOBODY;
 use crate::session::SessionKey;
 use crate::system::clock;
 
@@ -114,7 +115,8 @@ impl Daemon {
             }
         }
         let why = event.reason.text().to_owned();
-        self.audit(event, What::Refused, Some(why.clone()));
+        let what = if event.serial == NOBODY { What::StartCheck } else { What::Refused };
+        self.audit(event, what, Some(why.clone()));
         if !matches!(event.reason, Reason::Denied | Reason::Expired | Reason::Cancelled) {
             self.tell_refused(event, why);
         }

@@ -11,7 +11,7 @@ use crate::system::child::{self, GatedChild};
 use crate::system::inbox::Mask;
 
 /// A serial that no session gets: a task tagged with it belongs to a session that is not there.
-const NOBODY: u64 = u64::MAX;
+pub const NOBODY: u64 = u64::MAX;
 
 /// Lets a child of the daemon try to execute something with a tag that allows nothing.
 ///

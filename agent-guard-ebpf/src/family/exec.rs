@@ -39,8 +39,10 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
     let programs = Programs::of(bprm, caller.policy.slot);
     let matched = arguments::match_pending(&programs, bprm, caller.task);
     let program = Program::new(bprm, matched.identity);
-    let command = matched.finding(&programs, &caller.policy);
-    let finding = hook::stricter(command, hook::find(&program, &caller.policy, Operation::Exec));
+    // Where both are as strict the binary's rule asks: the daemon refuses there what a command rule denies, but
+    // would let a command pass that its patterns do not describe after all.
+    let executing = hook::find(&program, &caller.policy, Operation::Exec);
+    let finding = hook::stricter(executing, matched.finding(&programs, &caller.policy));
     let standing = Standing::of(&caller, &program, finding.operation);
     let result = hook::conclude_with(&caller, &program, &finding, 1, &standing);
     if result == 0 {

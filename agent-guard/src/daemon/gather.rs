@@ -115,8 +115,14 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         (_, Some(Ok(Verdict::Deny))) => Ruling::Refuse("the policy denies it".to_owned()),
         (_, Some(Err(_)) | None) => Ruling::Refuse("the guard could not decide".to_owned()),
     };
-    let timeout = rule.and_then(|rule| u64::try_from(rule.timeout.as_nanos()).ok());
     let act = &question.act;
+    if act.operation == Operation::Exec {
+        // The binary's own rule asks, and keeps asking; only a command rule that denies speaks before it.
+        let ruling = if matches!(ruling, Ruling::Refuse(_)) { ruling } else { Ruling::Ask };
+        let act = Act { process: session::Who { argv: words, ..act.process.clone() }, ..Act::clone(act) };
+        return Question { argv, ruling, act: Arc::new(act), ..question };
+    }
+    let timeout = rule.and_then(|rule| u64::try_from(rule.timeout.as_nanos()).ok());
     let act = Act {
         object: text::command_line(&words),
         label: label

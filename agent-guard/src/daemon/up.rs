@@ -67,7 +67,7 @@ impl Daemon {
 
     fn context(&self, event: Act, question: Question) -> Context {
         let session = self.sessions.get(question.session);
-        let suspicion = (event.operation == Operation::Command).then(|| {
+        let suspicion = matches!(event.operation, Operation::Exec | Operation::Command).then(|| {
             let compiled = self.policy.generation(event.generation).unwrap_or(&self.policy.compiled);
             // A session that is not known has no profile, and what has none is refused.
             let profile = session.map_or(u32::MAX, |session| session.profile_index);

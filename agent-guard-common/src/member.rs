@@ -9,6 +9,7 @@
 macro_rules! members {
     ($callback:ident) => {
         $callback! {
+            DENTRY_FLAGS, "dentry", "d_flags";
             DENTRY_INODE, "dentry", "d_inode";
             DENTRY_PARENT, "dentry", "d_parent";
             DENTRY_SUPER, "dentry", "d_sb";
@@ -29,6 +30,7 @@ macro_rules! members {
             BPRM_FILE, "linux_binprm", "file";
             BPRM_FILENAME, "linux_binprm", "filename";
             BPRM_ARGC, "linux_binprm", "argc";
+            TASK_START, "task_struct", "start_boottime";
             TASK_FLAGS, "task_struct", "flags";
             TASK_SIGNAL, "task_struct", "signal";
             TASK_PARENT, "task_struct", "real_parent";

@@ -55,6 +55,48 @@ operations! {
     Command = 9, "command", holdable: true;
 }
 
+impl Operation {
+    /// Whether the system call is one that this operation's hooks can be restarted in: the act is what the call
+    /// itself is about, and nothing has happened when the hook runs. `compat`: a 32-bit call, with its own numbers
+    /// (arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl).
+    ///
+    /// Anything else is not: io_uring, for one, also runs its work at the end of whatever call comes next.
+    #[inline(always)]
+    #[must_use]
+    pub const fn restarts_in(self, call: u64, compat: bool) -> bool {
+        match (self, compat) {
+            // open, creat, openat, open_by_handle_at, openat2, truncate, ftruncate
+            (Self::Read | Self::Write | Self::Truncate, false) => matches!(call, 2 | 85 | 257 | 304 | 437 | 76 | 77),
+            (Self::Read | Self::Write | Self::Truncate, true) => {
+                matches!(call, 5 | 8 | 295 | 342 | 437 | 92 | 93 | 193 | 194)
+            }
+            // open, creat, openat, openat2, mkdir, mkdirat, mknod, mknodat, symlink, symlinkat, bind
+            (Self::Create, false) => matches!(call, 2 | 85 | 257 | 437 | 83 | 258 | 133 | 259 | 88 | 266 | 49),
+            (Self::Create, true) => {
+                matches!(call, 5 | 8 | 295 | 437 | 39 | 296 | 14 | 297 | 83 | 304 | 361 | SOCKETCALL)
+            }
+            // unlink, rmdir, unlinkat
+            (Self::Delete, false) => matches!(call, 87 | 84 | 263),
+            (Self::Delete, true) => matches!(call, 10 | 40 | 301),
+            // rename, renameat, renameat2
+            (Self::Rename, false) => matches!(call, 82 | 264 | 316),
+            (Self::Rename, true) => matches!(call, 38 | 302 | 353),
+            // link, linkat
+            (Self::Link, false) => matches!(call, 86 | 265),
+            (Self::Link, true) => matches!(call, 9 | 303),
+            // connect, sendto, sendmsg, sendmmsg
+            (Self::Connect, false) => matches!(call, 42 | 44 | 46 | 307),
+            (Self::Connect, true) => matches!(call, 362 | 369 | 370 | 345 | SOCKETCALL),
+            // execve, execveat
+            (Self::Exec | Self::Command, false) => matches!(call, 59 | 322),
+            (Self::Exec | Self::Command, true) => matches!(call, 11 | 358),
+        }
+    }
+}
+
+/// The 32-bit call that stands for all socket calls.
+const SOCKETCALL: u64 = 102;
+
 /// Rows that the matrix keeps for each profile: room for the operations to come.
 pub const OPERATIONS: u32 = 32;
 

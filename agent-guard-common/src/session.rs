@@ -39,9 +39,12 @@ abi! {
 
 abi! {
     /// A process that is to be tagged at its next `execve`.
-    pub struct Enrolment = 16 {
+    pub struct Enrolment = 24 {
         /// The session's serial.
         pub serial: u64,
+        /// Start of the process, in hundredths of a second since boot, as `/proc/PID/stat` shows it: whoever gets
+        /// its pid later is not meant.
+        pub started: u64,
         /// The session's slot.
         pub session: u32,
         /// Zero.

@@ -31,6 +31,30 @@ pub enum Tier {
     Gated = 3,
 }
 
+impl Verdict {
+    /// How strict a cell's verdict is; a cell without one is the strictest of all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn strictness(verdict: u8) -> u8 {
+        if verdict == 0 { u8::MAX } else { verdict }
+    }
+
+    /// What a verdict comes to for an act that a coarse match only suspects: what would be denied is held, so that
+    /// an exact match can decide.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suspected(verdict: u8) -> u8 {
+        if verdict == Self::Deny as u8 { Self::Hold as u8 } else { verdict }
+    }
+
+    /// Whether a verdict lets an act pass without an answer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn passes(verdict: u8) -> bool {
+        verdict == Self::Allow as u8 || verdict == Self::Audit as u8
+    }
+}
+
 impl TryFrom<u8> for Verdict {
     type Error = u8;
     fn try_from(number: u8) -> Result<Self, u8> {
@@ -105,18 +129,12 @@ reasons! {
     JobControl = 12, "a job-control shell is waiting for it, so it cannot be held; run it in a script";
     /// The question was put too often.
     AskedTooOften = 13, "its question was interrupted too often";
-    /// The event ring has no room for the question.
-    RingFull = 14, "the question could not be delivered";
     /// The thread could not be stopped.
-    NotStopped = 15, "its thread could not be stopped";
+    NotStopped = 14, "its thread could not be stopped";
     /// The path lies deeper than the walk climbs.
-    TooDeep = 16, "its path is too deep to decide";
+    TooDeep = 15, "its path is too deep to decide";
     /// What was executed is not what was approved.
-    ArgumentsChanged = 17, "its arguments changed after the approval";
-    /// The tag could not be stored.
-    NotTagged = 18, "the new process could not be tagged";
-    /// The arguments are too long to be compared after the approval.
-    ArgumentsTooLong = 19, "its arguments are too long to be verified";
+    ArgumentsChanged = 16, "its arguments changed after the approval";
 }
 
 impl TryFrom<u32> for Reason {

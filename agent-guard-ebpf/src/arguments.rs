@@ -23,8 +23,6 @@ use crate::task;
 // arch/x86/include/generated/uapi/asm/unistd_64.h; the 32-bit numbers are told apart by TS_COMPAT.
 const NR_EXECVEAT: u64 = 322;
 const NR_EXECVEAT_32: u64 = 358;
-/// arch/x86/include/asm/thread_info.h: the task entered by a 32-bit system call.
-const TS_COMPAT: u32 = 2;
 /// Longest path that `execve` takes, in words of eight bytes.
 const PATH_WORDS: u32 = 512;
 
@@ -156,9 +154,7 @@ impl Matched {
                 finding = strictest.finding;
             }
         }
-        if finding.cell.verdict == Verdict::Deny as u8 {
-            finding.cell.verdict = Verdict::Hold as u8;
-        }
+        finding.cell.verdict = Verdict::suspected(finding.cell.verdict);
         finding
     }
 }
@@ -221,7 +217,7 @@ pub fn match_pending(programs: &Programs, bprm: Pointer, task: Pointer) -> Match
 fn argument_vector(task: Pointer) -> (u64, u64) {
     let registers = task::registers(task);
     let call: u64 = registers.load(&member::REGS_ORIG_AX);
-    if task.load::<u32>(&member::TASK_STATUS) & TS_COMPAT != 0 {
+    if task::is_compat(task) {
         let argv: u64 =
             if call == NR_EXECVEAT_32 { registers.load(&member::REGS_DX) } else { registers.load(&member::REGS_CX) };
         return (argv & 0xffff_ffff, 4);
@@ -346,7 +342,7 @@ pub fn is_as_judged(caller: &Caller, bprm: Pointer) -> bool {
     let complete = words.at >= end;
     let matched =
         Matched { identity: 0, accepted: [words.runs.accepted(0, complete), words.runs.accepted(1, complete)] };
-    !hook::is_strict(matched.finding(&programs, &caller.policy).cell.verdict)
+    Verdict::passes(matched.finding(&programs, &caller.policy).cell.verdict)
 }
 
 extern "C" fn final_word(_: u64, context: *mut core::ffi::c_void) -> i64 {

@@ -15,6 +15,9 @@ use crate::maps::ENDPOINTS;
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+// include/uapi/linux/in.h
+const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
 
 /// `struct sockaddr_in6`, whose first eight bytes are those of `struct sockaddr_in`.
 #[repr(C)]
@@ -69,7 +72,11 @@ impl Destination {
         if family == AF_UNSPEC && unspec_is_address {
             family = sock.load(&member::SOCK_FAMILY);
         }
-        let protocol: u16 = sock.load(&member::SOCK_PROTOCOL);
+        let protocol = match sock.load(&member::SOCK_PROTOCOL) {
+            // To whoever is at the other end it is TCP.
+            IPPROTO_MPTCP => IPPROTO_TCP,
+            protocol => protocol,
+        };
         let port = u16::from_be_bytes(raw.port);
         match family {
             AF_INET => Self::Endpoint(Endpoint { address: mapped(raw.first), port, protocol }),

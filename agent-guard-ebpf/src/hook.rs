@@ -139,16 +139,16 @@ pub fn cell(policy: &Policy, operation: Operation, label: u16) -> Finding {
     finding
 }
 
-/// The stricter of two findings; one without a verdict is the strictest of all.
+/// The stricter of two findings; the first when they are alike.
 #[inline(always)]
 pub fn stricter(one: Finding, other: Finding) -> Finding {
-    if rank(&other) > rank(&one) { other } else { one }
+    if strictness(&other) > strictness(&one) { other } else { one }
 }
 
 /// How strict a finding is.
 #[inline(always)]
-pub fn rank(finding: &Finding) -> u8 {
-    if finding.cell.verdict == 0 { u8::MAX } else { finding.cell.verdict }
+pub fn strictness(finding: &Finding) -> u8 {
+    Verdict::strictness(finding.cell.verdict)
 }
 
 /// Judges a finding and does what the judgement says. `passes`: hooks that one approval must let through.
@@ -181,7 +181,7 @@ pub fn conclude_with<O: Object>(
     };
     if !Facts::decided(facts.verdict, facts.session) {
         facts.heartbeat_age = question::heartbeat_age();
-        facts.obstacle = task::obstacle(caller.task);
+        facts.obstacle = task::obstacle(caller.task, finding.operation);
     }
     // One place tells, whatever happened: the verifier looks at every copy of a path's loop.
     let (kind, reason) = match judge(&facts) {
@@ -237,10 +237,4 @@ fn tally(kind: u32) {
         // SAFETY: the map's value is valid until the program ends; only this CPU writes it.
         unsafe { *counter += 1 };
     }
-}
-
-/// Whether a verdict is one that a coarse match must not give at once.
-#[inline(always)]
-pub fn is_strict(verdict: u8) -> bool {
-    verdict != Verdict::Allow as u8 && verdict != Verdict::Audit as u8
 }

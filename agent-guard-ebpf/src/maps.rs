@@ -40,7 +40,8 @@ impl<T> TaskStorage<T> {
 #[btf_map]
 pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 #[btf_map]
-pub static ENROL: HashMap<u32, Enrolment, { limits::ENROLMENTS as usize }> = HashMap::new();
+pub static ENROL: HashMap<u32, Enrolment, { limits::ENROLMENTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
 pub static SESSIONS: Array<SessionRecord, { limits::SESSIONS as usize }> = Array::new();
 #[btf_map]
@@ -63,7 +64,8 @@ pub static COMMANDS: HashMap<CommandKey, CommandTable, { limits::COMMANDS as usi
 #[btf_map]
 pub static WORDS: HashMap<WordKey, u64, { limits::WORDS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
-pub static ANSWERS: HashMap<AnswerKey, Answer, { limits::ANSWERS as usize }> = HashMap::new();
+pub static ANSWERS: HashMap<AnswerKey, Answer, { limits::ANSWERS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { limits::RING_BYTES as usize }> = RingBuf::new();
 #[btf_map]

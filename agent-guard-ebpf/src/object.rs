@@ -22,6 +22,9 @@ pub use agent_guard_common::limits::DEPTH;
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
+/// include/linux/dcache.h: not (yet) connected to its file system's root.
+const DCACHE_DISCONNECTED: u32 = 0x20;
+
 /// A directory entry, existing or not.
 #[derive(Clone, Copy)]
 pub struct Entry(pub Pointer);
@@ -66,7 +69,9 @@ impl Entry {
         for level in 0..DEPTH {
             let parent = entry.parent();
             if parent.0.address() == entry.0.address() {
-                return Ok(UNLABELLED);
+                // A file opened by its handle may have no place in the tree: nobody can say what it lies below.
+                let flags: u32 = entry.0.load(&member::DENTRY_FLAGS);
+                return if flags & DCACHE_DISCONNECTED == 0 { Ok(UNLABELLED) } else { Err(Reason::Undecided) };
             }
             let ino = parent.0.follow(&member::DENTRY_INODE).load(&member::INODE_NUMBER);
             if let Some(label) = lookup(dev, slot, ino) {

@@ -1,6 +1,7 @@
 //! The calling task: its tag, and whether its call can be held.
 
 use agent_guard_common::counter::Place;
+use agent_guard_common::operation::Operation;
 use agent_guard_common::session::{Enrolment, SessionRecord, Tag, state};
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
@@ -18,8 +19,12 @@ const PF_DUMPCORE: u32 = 0x200;
 const PF_SIGNALED: u32 = 0x400;
 const PF_USER_WORKER: u32 = 0x4000;
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `/proc/PID/stat` counts in hundredths of a second (USER_HZ).
+const NS_PER_TICK: u64 = 10_000_000;
 /// The same number in the 64-bit and the 32-bit table.
 const NR_IO_URING_ENTER: u64 = 426;
+/// arch/x86/include/asm/thread_info.h
+const TS_COMPAT: u32 = 2;
 // enum pid_type, include/linux/pid.h
 const PIDTYPE_TGID: usize = 1;
 const PIDTYPE_PGID: usize = 2;
@@ -76,12 +81,30 @@ pub fn tag(task: Pointer) -> Option<TagPointer> {
 #[inline(always)]
 pub fn set_tag(task: Pointer, enrolment: &Enrolment) -> Option<TagPointer> {
     let tag = storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))?;
+    // While a daemon is restarted two sets of these programs are attached for a moment, on the same maps: the one
+    // that comes second finds the task counted.
+    let is_counted = tag.get().serial != 0;
     tag.change(|tag| {
         tag.serial = enrolment.serial;
         tag.session = enrolment.session;
     });
-    count_tasks(enrolment.session, 1);
+    if !is_counted {
+        count_tasks(enrolment.session, 1);
+    }
     Some(tag)
+}
+
+/// Counts a task as gone; its tag, if it was not counted before.
+#[inline(always)]
+pub fn clear_tag(task: Pointer) -> Option<Tag> {
+    let tag = tag(task)?;
+    let last = tag.get();
+    if last.serial == 0 {
+        return None;
+    }
+    tag.change(|tag| tag.serial = 0);
+    count_tasks(last.session, u64::MAX);
+    Some(last)
 }
 
 #[inline(always)]
@@ -92,16 +115,27 @@ fn storage(task: Pointer, flags: u64) -> Option<TagPointer> {
     if tag.is_null() { None } else { Some(TagPointer(tag.cast())) }
 }
 
-/// Takes the current process's enrolment, if it waits to be tagged.
+/// The current process's enrolment, if it waits to be tagged.
 #[inline(always)]
-pub fn enrolment() -> Option<Enrolment> {
-    let process = (current_id() >> 32) as u32;
-    // SAFETY: the value is copied at once; only this process's own `execve` and the daemon delete it.
-    let enrolment = unsafe { ENROL.get(process) }.copied()?;
-    if let Err(result) = ENROL.remove(process) {
+pub fn enrolment(task: Pointer) -> Option<Enrolment> {
+    // SAFETY: the value is copied at once; the map frees by RCU, whose reader this program is.
+    let enrolment = unsafe { ENROL.get(process()) }.copied()?;
+    let started: u64 = task.load(&member::TASK_START);
+    // One that was left for an earlier owner of the pid is not meant.
+    if started / NS_PER_TICK == enrolment.started { Some(enrolment) } else { None }
+}
+
+/// Ends the enrolment: the process is tagged.
+#[inline(always)]
+pub fn enrolled() {
+    if let Err(result) = ENROL.remove(process()) {
         count(Place::TagFailed, i64::from(result));
     }
-    Some(enrolment)
+}
+
+#[inline(always)]
+fn process() -> u32 {
+    (current_id() >> 32) as u32
 }
 
 /// A session's living tasks.
@@ -135,7 +169,7 @@ pub fn session(tag: &Tag) -> (u32, u32) {
 
 /// Why the current call cannot be stopped and restarted; `Reason::None` when it can.
 #[inline(always)]
-pub fn obstacle(task: Pointer) -> Reason {
+pub fn obstacle(task: Pointer, operation: Operation) -> Reason {
     let flags: u32 = task.load(&member::TASK_FLAGS);
     if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
         return Reason::IoUring;
@@ -150,11 +184,16 @@ pub fn obstacle(task: Pointer) -> Reason {
     if call == NR_IO_URING_ENTER {
         return Reason::IoUring;
     }
-    // -1 marks an entry that was no system call; the kernel restarts nothing there.
-    if (call as u32) as i32 == -1 {
+    if !operation.restarts_in(call, is_compat(task)) {
         return Reason::NotRestartable;
     }
     if job_controlled(task) { Reason::JobControl } else { Reason::None }
+}
+
+/// Whether the current call came through the 32-bit entry.
+#[inline(always)]
+pub fn is_compat(task: Pointer) -> bool {
+    task.load::<u32>(&member::TASK_STATUS) & TS_COMPAT != 0
 }
 
 /// Whether a job-control shell started the task as a job: it leads a process group on a terminal, and its

@@ -26,11 +26,12 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
     let tag = match task::tag(task) {
         Some(tag) => tag,
         None => {
-            let Some(enrolment) = task::enrolment() else { return 0 };
+            let Some(enrolment) = task::enrolment(task) else { return 0 };
             let Some(tag) = task::set_tag(task, &enrolment) else {
                 count(Place::TagFailed, 0);
                 return EPERM;
             };
+            task::enrolled();
             tag
         }
     };

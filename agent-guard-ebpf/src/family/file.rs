@@ -17,6 +17,9 @@ const O_TRUNC: u32 = 0o1000;
 // include/linux/fs.h
 const FMODE_EXEC: u32 = 0x20;
 const FMODE_CREATED: u32 = 0x10_0000;
+/// An open that a stacked file system makes for itself: overlayfs opens the file below with the path above, and
+/// what it was asked to open has been judged.
+const FMODE_NOACCOUNT: u32 = 0x2000_0000;
 
 #[inline(always)]
 fn entry(context: &LsmContext, argument: usize) -> Entry {
@@ -30,7 +33,8 @@ pub fn file_open(context: LsmContext) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     let file = Pointer::new(context.arg::<*const u8>(0));
     let flags: u32 = file.load(&member::FILE_FLAGS);
-    if flags & FMODE_EXEC != 0 || file.load::<u32>(&member::FILE_MODE) & FMODE_CREATED != 0 {
+    let mode: u32 = file.load(&member::FILE_MODE);
+    if flags & FMODE_EXEC != 0 || mode & (FMODE_CREATED | FMODE_NOACCOUNT) != 0 {
         return 0;
     }
     let entry = Entry(file.follow(&member::FILE_DENTRY));
@@ -45,7 +49,7 @@ pub fn file_open(context: LsmContext) -> i32 {
     if flags & O_TRUNC != 0 {
         let truncate = hook::cell(&caller.policy, Operation::Truncate, finding.label as u16);
         // The truncation itself meets a second hook in the same call, with the same question.
-        if hook::rank(&truncate) >= hook::rank(&finding) {
+        if hook::strictness(&truncate) >= hook::strictness(&finding) {
             finding = truncate;
             passes = 2;
         }

@@ -17,7 +17,7 @@ const EPERM: i32 = -1;
 pub fn task_alloc(context: LsmContext) -> i32 {
     let Some(parent) = task::tag(task::current()) else { return 0 };
     let parent = parent.get();
-    let enrolment = Enrolment { serial: parent.serial, session: parent.session, reserved: 0 };
+    let enrolment = Enrolment { serial: parent.serial, started: 0, session: parent.session, reserved: 0 };
     if task::set_tag(Pointer::new(context.arg::<*const u8>(0)), &enrolment).is_some() {
         return 0;
     }
@@ -28,9 +28,7 @@ pub fn task_alloc(context: LsmContext) -> i32 {
 /// kernel/fork.c, `__put_task_struct(task)`, and `copy_process` when it fails: the counterpart of `task_alloc`.
 #[lsm(hook = "task_free")]
 pub fn task_free(context: LsmContext) -> i32 {
-    let Some(tag) = task::tag(Pointer::new(context.arg::<*const u8>(0))) else { return 0 };
-    let tag = tag.get();
-    task::count_tasks(tag.session, u64::MAX);
+    let Some(tag) = task::clear_tag(Pointer::new(context.arg::<*const u8>(0))) else { return 0 };
     if task::count_of(tag.session) == 0 {
         emit::ended(tag.session, tag.serial);
     }

@@ -76,7 +76,7 @@ fn cgroup() -> Finding {
         finding("cgroup2", FindingLevel::Good, host::CGROUP)
     } else {
         let detail = format!("no cgroup2 at {}: sessions cannot be limited, listed or killed as one", host::CGROUP);
-        finding("cgroup2", FindingLevel::Limited, detail)
+        finding("cgroup2", FindingLevel::Missing, detail)
     }
 }
 

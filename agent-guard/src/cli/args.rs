@@ -62,6 +62,9 @@ pub enum Verb {
     /// Load the policy, attach to the kernel, and answer on the sockets
     #[command(after_long_help = "Example:\n  sudo agent-guard daemon --config /etc/agent-guard/config.yaml")]
     Daemon(Daemon),
+    /// Remove what the daemon leaves in the kernel when it goes, so that nothing is enforced any more
+    #[command(after_long_help = "Example:\n  sudo systemctl stop agent-guard && sudo agent-guard detach")]
+    Detach(Detach),
     /// Write the manual page to standard output
     #[command(hide = true)]
     Man,
@@ -180,6 +183,14 @@ pub struct Daemon {
     /// Directory of the audit log [default: /var/log/agent-guard]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub log_dir: Option<PathBuf>,
+}
+
+/// Where the daemon was told to leave its things.
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
 }
 
 fn parse_state(word: &str) -> Result<RequestState, String> {

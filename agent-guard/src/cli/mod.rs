@@ -76,6 +76,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
     let done = match cli.verb {
         Verb::Run(run) => return Ok(run::run(client, run)?),
         Verb::Daemon(daemon) => daemon::run(cli.run_dir, daemon),
+        Verb::Detach(detach) => daemon::detach(cli.run_dir, detach),
         Verb::Requests(requests) => wait(requests::run(&client, requests)),
         Verb::Show(show) => wait(show::run(&client, show)),
         Verb::Approve(answer) => wait(answer::run(&client, Choice::Approve, answer)),

@@ -168,13 +168,13 @@ impl Daemon {
     }
 
     fn halt(&mut self, key: SessionKey) {
-        // First the word that parks every gated act, then the freezer, which stops all else.
+        // First the word that parks every gated act, then the freezer, then whoever is out of its reach.
         self.set_state(key, state::HALTED, Stage::Halted);
-        if let Some(stamp) = self.sessions.stamp(key)
-            && let Err(failure) = self.cgroup(&stamp).freeze()
-        {
-            tracing::error!(%failure, "a halted session goes on until its next gated act");
+        let Some(stamp) = self.sessions.stamp(key) else { return };
+        if let Err(failure) = self.cgroup(&stamp).freeze() {
+            tracing::error!(%failure, "a halted session is stopped process by process");
         }
+        self.stop_outside(&[stamp]);
     }
 
     fn release(&mut self, key: SessionKey) {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use agent_guard_common::command::ArgvHash;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::operation::Operation;
-use agent_guard_common::verdict::Verdict;
+use agent_guard_common::session::state;
+use agent_guard_common::verdict::{self, Judgement, Reason, Verdict};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::names;
 use crate::decision::{Question, Ruling};
@@ -25,6 +27,12 @@ use crate::text;
 /// Looks at a thread that has not stopped yet, and the pause between them: it stops on its way out of the call.
 const LOOKS: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(5);
+/// Time for reading the process: its memory may be a file that does not answer.
+const EXAMINING: Duration = Duration::from_secs(2);
+/// Time until a question's turn comes, behind others of its session.
+const QUEUEING: Duration = Duration::from_secs(10);
+/// Bytes of a process's mount table that are read.
+const MOUNTINFO_BYTES: u64 = 1 << 20;
 /// Time for a count of files, beyond its own bound: a file system may not answer.
 const WEIGHING: Duration = Duration::from_millis(500);
 
@@ -45,21 +53,38 @@ pub(super) struct Context {
     pub(super) suspicion: Option<(Arc<Compiled>, u32, SipKey)>,
 }
 
-/// Completes a question.
-pub(super) async fn gather(context: Context) -> Question {
+/// A seat of a session, which a reader takes along, so that one that does not come back keeps it.
+type Seat = OwnedSemaphorePermit;
+
+/// Completes a question, when one of its session's seats is free.
+pub(super) async fn gather(context: Context, seats: Arc<Semaphore>) -> Question {
+    gather_within(QUEUEING, context, seats).await
+}
+
+async fn gather_within(queueing: Duration, context: Context, seats: Arc<Semaphore>) -> Question {
     let spare = context.question.clone();
-    let Ok((question, weighed)) = tokio::task::spawn_blocking(move || complete(context)).await else {
-        // The reader is gone, so nothing is known for sure: an approver must not be asked about half of it.
-        return Question { ruling: Ruling::Refuse("it could not be examined".to_owned()), ..spare };
+    // What is not known for sure is not asked: an approver must not answer for half of it.
+    let refused = |why: &str| Question { ruling: Ruling::Refuse(why.to_owned()), ..spare };
+    let Ok(Ok(seat)) = tokio::time::timeout(queueing, seats.acquire_owned()).await else {
+        return refused("it could not be examined in time");
     };
-    match weighed {
-        Some(path) if question.ruling == Ruling::Ask => with_impact(question, path).await,
-        _ => question,
+    let examining = tokio::task::spawn_blocking(move || (complete(context), seat));
+    match tokio::time::timeout(EXAMINING, examining).await {
+        Ok(Ok(((question, Some(path)), seat))) if question.ruling == Ruling::Ask => {
+            with_impact(question, path, seat).await
+        }
+        Ok(Ok(((question, _), _))) => question,
+        Ok(Err(_panicked)) => refused("it could not be examined"),
+        Err(_elapsed) => refused("it could not be examined in time"),
     }
 }
 
-async fn with_impact(question: Question, path: PathBuf) -> Question {
-    let weighing = tokio::task::spawn_blocking(move || session::weigh(&path));
+async fn with_impact(question: Question, path: PathBuf, seat: Seat) -> Question {
+    let weighing = tokio::task::spawn_blocking(move || {
+        let weighed = session::weigh(&path);
+        drop(seat);
+        weighed
+    });
     let unknown = Some(Impact { files: 0, bytes: 0, complete: false });
     let impact = match tokio::time::timeout(WEIGHING, weighing).await {
         Ok(weighed) => weighed.unwrap_or(unknown),
@@ -71,7 +96,8 @@ async fn with_impact(question: Question, path: PathBuf) -> Question {
 /// Reads the process; returns also the path that is worth weighing.
 fn complete(context: Context) -> (Question, Option<PathBuf>) {
     let Context { question, object, root, mounts, labelled, suspicion } = context;
-    let foreign = proc::mountinfo(question.act.process.pid).map(|table| Mounts::parse(&table)).unwrap_or_default();
+    let foreign = proc::mountinfo(question.act.process.pid, MOUNTINFO_BYTES);
+    let foreign = foreign.map(|table| Mounts::parse(&table)).unwrap_or_default();
     let shown = names::object(&object, &[&mounts, &foreign]);
     let process = session::describe(question.act.process.clone(), root);
     let act = Act { object: shown.object, other: shown.other, cut: shown.cut, process, ..Act::clone(&question.act) };
@@ -104,17 +130,12 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
     let behind = command.argv.get(1..).unwrap_or_default();
     let argv = ArgvHash::of(key, &behind.iter().flat_map(|word| word.iter().copied().chain([0])).collect::<Vec<u8>>());
     let label = match_label(&command, object, compiled, profile);
-    let words: Vec<String> = command.argv.iter().map(|word| text::from_bytes(word)).collect();
+    // All of it is hashed and matched; what is shown and kept has a limit.
+    let (words, cut) = session::arguments(&command.argv);
     let cell = label.and_then(|label| compiled.cell(profile, Operation::Command, label));
     let rule = cell.and_then(|cell| compiled.rules.get(usize::from(cell.rule)));
-    let verdict = cell.map(|cell| Verdict::try_from(cell.verdict));
-    let ruling = match (label, verdict) {
-        (None, _) | (_, Some(Ok(Verdict::Allow))) => Ruling::Pass,
-        (_, Some(Ok(Verdict::Audit))) => Ruling::PassAudited,
-        (_, Some(Ok(Verdict::Hold))) => Ruling::Ask,
-        (_, Some(Ok(Verdict::Deny))) => Ruling::Refuse("the policy denies it".to_owned()),
-        (_, Some(Err(_)) | None) => Ruling::Refuse("the guard could not decide".to_owned()),
-    };
+    // What no pattern describes passes; a label without a cell is undecided.
+    let ruling = rule_on(label.map_or(Verdict::Allow as u8, |_| cell.map_or(0, |cell| cell.verdict)));
     let act = &question.act;
     if act.operation == Operation::Exec {
         // The binary's own rule asks, and keeps asking; only a command rule that denies speaks before it.
@@ -125,6 +146,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
     let timeout = rule.and_then(|rule| u64::try_from(rule.timeout.as_nanos()).ok());
     let act = Act {
         object: text::command_line(&words),
+        cut,
         label: label
             .and_then(|label| compiled.labels.get(usize::from(label)))
             .map_or(act.label.clone(), |label| label.name.clone()),
@@ -134,6 +156,26 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         ..Act::clone(act)
     };
     Question { argv, ruling, timeout_ns: timeout.unwrap_or(question.timeout_ns), act: Arc::new(act), ..question }
+}
+
+/// What a cell's verdict means for a call that is held in an active session and has no answer.
+fn rule_on(verdict: u8) -> Ruling {
+    let facts = verdict::Facts {
+        verdict,
+        session: state::ACTIVE,
+        heartbeat_age: 0,
+        obstacle: Reason::None,
+        answer: 0,
+        asks: 0,
+    };
+    match verdict::judge(&facts) {
+        Judgement::Pass => Ruling::Pass,
+        Judgement::PassAudited => Ruling::PassAudited,
+        Judgement::Ask => Ruling::Ask,
+        Judgement::Refuse(reason) => Ruling::Refuse(reason.text().to_owned()),
+        // Without an answer, in an active session, neither comes about.
+        Judgement::PassApproved | Judgement::Park => Ruling::Refuse(Reason::Undecided.text().to_owned()),
+    }
 }
 
 /// A program is known by the name of its file, and by the name that it was called by.
@@ -177,7 +219,83 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::heaviest;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use agent_guard_common::operation::Operation;
+    use agent_guard_common::verdict::Tier;
+    use tokio::sync::Semaphore;
+
+    use super::{Context, gather, gather_within, heaviest, rule_on};
+    use crate::decision::{Key, Question, Ruling, Task};
+    use crate::kernel::events::Object;
+    use crate::session::{Act, Mounts, Rule, SessionKey, plain};
+
+    fn context() -> Context {
+        let pid = std::process::id();
+        let act = Act {
+            session: None,
+            operation: Operation::Connect,
+            object: String::new(),
+            other: None,
+            cut: false,
+            label: "data".to_owned(),
+            rule: Rule { name: "ask".to_owned(), message: None },
+            tier: Tier::Gated,
+            process: plain(pid, pid, 0, "test".to_owned()),
+            impact: None,
+        };
+        let question = Question {
+            key: Key { task: Task { tgid: pid, tid: pid }, question: 1 },
+            session: SessionKey { slot: 1, serial: 1 },
+            object: 1,
+            passes: 1,
+            argv: 0,
+            timeout_ns: 1,
+            ruling: Ruling::Ask,
+            act: Arc::new(act),
+        };
+        Context {
+            question,
+            object: Object::Endpoint { address: ([127, 0, 0, 1], 80).into(), protocol: 6 },
+            root: pid,
+            mounts: Mounts::default(),
+            labelled: BTreeSet::new(),
+            suspicion: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_turn_does_not_come_is_refused() {
+        let seats = Arc::new(Semaphore::new(0));
+        let question = gather_within(Duration::from_millis(20), context(), seats).await;
+        assert_eq!(question.ruling, Ruling::Refuse("it could not be examined in time".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_examined_leaves_its_seat() {
+        let seats = Arc::new(Semaphore::new(1));
+        let question = gather(context(), Arc::clone(&seats)).await;
+        assert_eq!((question.ruling, question.act.object.as_str()), (Ruling::Ask, "tcp 127.0.0.1:80"));
+        assert!(question.act.process.exe.is_some());
+        let seat = tokio::time::timeout(Duration::from_secs(5), seats.acquire()).await;
+        assert!(seat.expect("is free").is_ok());
+    }
+
+    #[test]
+    fn a_cell_means_what_the_kernel_makes_of_it() {
+        let refused = |why: &str| Ruling::Refuse(why.to_owned());
+        let expected = [
+            (0, refused("the guard could not decide")),
+            (1, Ruling::Pass),
+            (2, Ruling::PassAudited),
+            (3, Ruling::Ask),
+            (4, refused("the policy denies it")),
+        ];
+        for (verdict, ruling) in expected {
+            assert_eq!(rule_on(verdict), ruling, "{verdict}");
+        }
+    }
 
     #[test]
     fn what_is_weighed_is_the_label_that_the_object_lies_under() {

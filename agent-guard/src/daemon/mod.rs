@@ -7,6 +7,7 @@ mod calls;
 mod config;
 mod effects;
 mod gather;
+mod gathering;
 mod inforce;
 mod names;
 mod notices;
@@ -27,6 +28,7 @@ pub use self::config::{Config, Failure as ConfigFailure, Flags};
 pub use self::inforce::Failure as PolicyFailure;
 
 use self::effects::Waiting;
+use self::gathering::Gathering;
 use self::inforce::{InForce, Prepared};
 use self::notices::Notices;
 use self::resolve::Places;
@@ -34,9 +36,9 @@ use self::resume::Wakes;
 use self::upkeep::Clockwork;
 use crate::api::call::Incoming;
 use crate::api::server::{self, Listeners};
-use crate::api::{types, Reply};
+use crate::api::{Reply, types};
 use crate::audit::{self, Entry, What};
-use crate::decision::{CallId, Question, State, Task};
+use crate::decision::{CallId, Question, State};
 use crate::kernel::events::KernelEvent;
 use crate::kernel::{self, EventReader, Kernel};
 use crate::session::{Registry, SessionKey};
@@ -50,8 +52,8 @@ const CALLS: usize = 256;
 const RESULTS: usize = 1024;
 /// Changes of requests that a slow watcher may lag behind.
 const CHANGES: usize = 1024;
-/// Threads for work that blocks.
-const WORKERS: usize = 16;
+/// Threads for work that blocks: enough for many sessions whose readers do not come back.
+const WORKERS: usize = 512;
 
 /// Why the daemon does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,7 @@ struct Daemon {
     notices: Notices,
     clockwork: Clockwork,
     /// Questions that are being completed.
-    gathering: BTreeMap<Task, u64>,
+    gathering: Gathering,
     /// Callers that wait for an effect.
     waiting: BTreeMap<CallId, Waiting>,
     next_call: CallId,
@@ -153,13 +155,20 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     ended
 }
 
+/// Removes every program and map that a daemon has left in the kernel: nothing is enforced any more.
+pub fn detach(flags: Flags) -> Result<(), Error> {
+    Ok(kernel::detach(&Config::read(flags)?.pin_dir)?)
+}
+
 async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     paths::private_directory(&config.state_dir)?;
     let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?)?;
     let listeners = Listeners::open(&config.run_dir)?;
+    // Before the kernel is touched: a policy with faults leaves everything as it was.
+    let prepared = inforce::prepare(config.policy.clone()).await?;
     let (kernel, events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
     let (results, done) = mpsc::channel(RESULTS);
-    let mut daemon = Daemon::start(config, kernel, log, results).await?;
+    let mut daemon = Daemon::start(config, prepared, kernel, log, results).await?;
     let (calls, incoming) = mpsc::channel(CALLS);
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(server::serve(listeners, calls, async move {
@@ -207,13 +216,19 @@ impl Daemon {
     /// Puts the policy in force and finds the sessions again that the kernel has kept.
     async fn start(
         config: Config,
+        prepared: Prepared,
         mut kernel: Kernel,
         log: audit::Log,
         results: mpsc::Sender<Done>,
     ) -> Result<Self, Error> {
         let records = kernel.sessions()?;
-        let sessions = tree::recover(&config.cgroup_dir, &records)?;
-        let prepared = inforce::prepare(config.policy.clone()).await?;
+        let mut running = BTreeSet::new();
+        for (slot, _) in &records {
+            if kernel.session_tasks(*slot)? > 0 {
+                running.insert(*slot);
+            }
+        }
+        let sessions = tree::recover(&config.cgroup_dir, &records, &running)?;
         let now = clock::now();
         let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, sessions.profiles(), now.wall)?;
         kernel.heartbeat()?;
@@ -230,7 +245,7 @@ impl Daemon {
             wakes: Wakes::default(),
             notices: Notices::default(),
             clockwork: Clockwork::default(),
-            gathering: BTreeMap::new(),
+            gathering: Gathering::default(),
             waiting: BTreeMap::new(),
             next_call: 0,
             doomed: BTreeSet::new(),

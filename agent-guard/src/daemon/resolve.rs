@@ -3,7 +3,8 @@
 //! Devices are numbered as the kernel's super blocks have them, which `stat` does not always tell (btrfs), so they
 //! come from the mount that an object lies in. It must not know what a policy says about any of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
@@ -13,12 +14,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::policy::{Node, PathFacts};
+use nix::errno::Errno;
+
+use crate::policy::{Link, Node, PathFacts};
 use crate::session::Mounts;
 use crate::system::{paths, proc};
 
 /// Time that the resolver has for one host.
 const LOOKUP: Duration = Duration::from_secs(5);
+/// Links that are followed on one way, as by the kernel (MAXSYMLINKS, include/linux/namei.h).
+const LINKS: usize = 40;
 
 /// Why a path or host of the policy could not be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +60,7 @@ pub(super) struct Places {
 
 /// Looks paths up. Blocks as long as the file systems do.
 pub(super) fn places(wanted: &[String]) -> Result<Places, Failure> {
-    let mounts = Mounts::parse(&proc::mountinfo(std::process::id()).map_err(Failure::Mounts)?);
+    let mounts = Mounts::parse(&proc::mountinfo(std::process::id(), u64::MAX).map_err(Failure::Mounts)?);
     let mut facts = BTreeMap::new();
     for path in wanted {
         let found = facts_of(Path::new(path), &mounts);
@@ -83,7 +88,19 @@ pub(super) async fn hosts(wanted: &[String]) -> Result<BTreeMap<String, Vec<IpAd
 
 /// The way from the root to an object, or to the deepest directory that exists on the way.
 fn facts_of(path: &Path, mounts: &Mounts) -> io::Result<PathFacts> {
-    let (canonical, missing) = canonical(path)?;
+    let way = Way::follow(path)?;
+    let chain = chain(&way.place, mounts)?;
+    let link = |(directory, name): (PathBuf, Vec<u8>)| {
+        let directories = self::chain(&directory, mounts)?.iter().map(|node| (node.dev, node.ino)).collect();
+        Ok(Link { directories, name })
+    };
+    let links = way.links.into_iter().map(link).collect::<io::Result<_>>()?;
+    let roots = if way.missing.is_empty() { mount_roots(&way.place, mounts)? } else { Vec::new() };
+    Ok(PathFacts { chain, missing: way.missing, mounts: roots, links })
+}
+
+/// The objects on a canonical path, the root first.
+fn chain(canonical: &Path, mounts: &Mounts) -> io::Result<Vec<Node>> {
     let mut chain = Vec::new();
     let mut place = PathBuf::new();
     for component in canonical.components() {
@@ -94,28 +111,61 @@ fn facts_of(path: &Path, mounts: &Mounts) -> io::Result<PathFacts> {
         };
         chain.push(node(&place, name, mounts)?);
     }
-    let roots = if missing.is_empty() { mount_roots(&canonical, mounts)? } else { Vec::new() };
-    Ok(PathFacts { chain, missing, mounts: roots })
+    Ok(chain)
 }
 
-/// The canonical form of as much of a path as exists, and the names of the rest.
-fn canonical(path: &Path) -> io::Result<(PathBuf, Vec<Vec<u8>>)> {
-    let mut missing = Vec::new();
-    let mut existing = path;
-    loop {
-        match fs::canonicalize(existing) {
-            Ok(canonical) => {
-                missing.reverse();
-                return Ok((canonical, missing));
+/// Where a path leads, and what it passes on the way.
+struct Way {
+    /// The canonical form of as much of it as exists.
+    place: PathBuf,
+    /// The names of the rest.
+    missing: Vec<Vec<u8>>,
+    /// Links that were followed: the canonical directory of each, and its name there.
+    links: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Way {
+    /// Follows a path name by name. A link that leads nowhere leads to where its object would be made.
+    fn follow(path: &Path) -> io::Result<Self> {
+        let mut way = Self { place: PathBuf::from("/"), missing: Vec::new(), links: Vec::new() };
+        let mut names: VecDeque<Vec<u8>> = names(path).collect();
+        while let Some(name) = names.pop_front() {
+            if name == b".." {
+                way.place.pop();
+                continue;
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else { return Err(error) };
-                missing.push(name.as_bytes().to_vec());
-                existing = parent;
+            let next = way.place.join(OsStr::from_bytes(&name));
+            match fs::symlink_metadata(&next) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    let target = fs::read_link(&next)?;
+                    names = self::names(&target).chain(names).collect();
+                    let directory = way.place.clone();
+                    if target.is_absolute() {
+                        way.place = PathBuf::from("/");
+                    }
+                    way.links.push((directory, name));
+                    if way.links.len() > LINKS {
+                        return Err(Errno::ELOOP.into());
+                    }
+                }
+                Ok(_) => way.place = next,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    // Nothing can be made behind a step up from what is not there: what comes before it is labelled.
+                    way.missing = [name].into_iter().chain(names).take_while(|name| name != b"..").collect();
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
+        Ok(way)
     }
+}
+
+/// The names that a path is made of.
+fn names(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let bytes = path.as_os_str().as_bytes().to_vec();
+    let names: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
+    names.into_iter().filter(|name| !name.is_empty() && name != b".")
 }
 
 fn node(place: &Path, name: Vec<u8>, mounts: &Mounts) -> io::Result<Node> {
@@ -135,7 +185,7 @@ fn device(file: &File, mounts: &Mounts) -> io::Result<u32> {
 fn mount_roots(path: &Path, mounts: &Mounts) -> io::Result<Vec<(u32, u64)>> {
     let mut roots = Vec::new();
     for point in mounts.points_below(path.as_os_str().as_bytes()) {
-        let place = Path::new(std::ffi::OsStr::from_bytes(point));
+        let place = Path::new(OsStr::from_bytes(point));
         // What lies under another mount cannot be seen, and is not in the way of anybody.
         let Ok(found) = node(place, Vec::new(), mounts) else { continue };
         roots.push((found.dev, found.ino));
@@ -150,7 +200,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
-    use super::places;
+    use std::path::Path;
+
+    use super::{PathFacts, places};
 
     #[test]
     fn the_way_to_an_object_begins_at_the_root_and_ends_at_it() {
@@ -174,6 +226,48 @@ mod tests {
         let facts = places(std::slice::from_ref(&path)).expect("is looked up").facts.remove(&path).expect("is there");
         assert_eq!(facts.missing, [b"a", b"b"]);
         assert_eq!(facts.chain.last().map(|node| &node.name[..]), Some(&b"real"[..]));
+    }
+
+    /// The facts of a path below a directory.
+    fn below(root: &Path, path: &str) -> PathFacts {
+        let path = root.join(path).to_str().expect("is text").to_owned();
+        places(std::slice::from_ref(&path)).expect("is looked up").facts.remove(&path).expect("is there")
+    }
+
+    #[test]
+    fn every_link_on_the_way_is_told_with_the_directories_above_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ino = |path: &str| fs::metadata(root.path().join(path)).expect("exists").ino();
+        for path in ["data/v1", "app"] {
+            fs::create_dir_all(root.path().join(path)).expect("creates");
+        }
+        symlink("../latest", root.path().join("app/current")).expect("links");
+        symlink(root.path().join("data/v1"), root.path().join("latest")).expect("links");
+        let facts = below(root.path(), "app/current/x");
+        assert_eq!(facts.missing, [b"x"]);
+        assert_eq!(facts.chain.last().map(|node| node.ino), Some(ino("data/v1")));
+        let links: Vec<_> = facts.links.iter().map(|link| (&link.name[..], link.directories.last())).collect();
+        let dev = facts.chain.last().expect("exists").dev;
+        assert_eq!(links, [(&b"current"[..], Some(&(dev, ino("app")))), (b"latest", Some(&(dev, ino(""))))]);
+        assert_eq!(facts.links[0].directories[0].1, fs::metadata("/").expect("the root").ino());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_leads_to_what_would_be_made() {
+        let root = tempfile::tempdir().expect("a directory");
+        symlink("gone/deep", root.path().join("link")).expect("links");
+        let facts = below(root.path(), "link/x");
+        assert_eq!(facts.missing, [&b"gone"[..], b"deep", b"x"]);
+        assert_eq!(facts.links.len(), 1);
+    }
+
+    #[test]
+    fn links_in_a_circle_are_an_error() {
+        let root = tempfile::tempdir().expect("a directory");
+        symlink("b", root.path().join("a")).expect("links");
+        symlink("a", root.path().join("b")).expect("links");
+        let path = root.path().join("a").to_str().expect("is text").to_owned();
+        assert!(places(&[path]).is_err());
     }
 
     #[test]

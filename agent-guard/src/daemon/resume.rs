@@ -18,6 +18,9 @@ const URGENT: u32 = 50;
 /// The pause from then on, in nanoseconds.
 const PATIENT_NS: u64 = 1_000_000_000;
 
+/// A stop may be on its way when its process is woken: it is woken once more after this time, in nanoseconds.
+const AGAIN_NS: u64 = 200_000_000;
+
 /// A process that was answered.
 #[derive(Debug)]
 struct Watch {
@@ -46,6 +49,8 @@ pub(super) struct Look {
 pub(super) struct Wakes {
     /// Processes to be woken at the end of this turn.
     now: BTreeSet<u32>,
+    /// When processes are to be woken once more.
+    again: BTreeSet<(u64, u32)>,
     watched: BTreeMap<u32, Watch>,
 }
 
@@ -72,13 +77,21 @@ impl Wakes {
         self.now.insert(tgid);
     }
 
+    /// A process is woken at the end of the turn, and once more when a stop that was on its way has come.
+    pub(super) fn wake_twice(&mut self, tgid: u32, now_ns: u64) {
+        self.now.insert(tgid);
+        self.again.insert((now_ns + AGAIN_NS, tgid));
+    }
+
     /// Who is to be woken at the end of this turn.
     pub(super) fn take(&mut self) -> BTreeSet<u32> {
         std::mem::take(&mut self.now)
     }
 
-    /// What is to be looked at now.
+    /// What is to be looked at now; whoever is to be woken once more by now is.
     pub(super) fn due(&mut self, now_ns: u64) -> Vec<Look> {
+        let later = self.again.split_off(&(now_ns + 1, 0));
+        self.now.extend(std::mem::replace(&mut self.again, later).into_iter().map(|(_, tgid)| tgid));
         let due = self.watched.iter_mut().filter(|(_, watch)| watch.next_ns <= now_ns);
         due.map(|(tgid, watch)| {
             watch.looks += 1;
@@ -104,13 +117,14 @@ impl Wakes {
 
     /// When the next look is due.
     pub(super) fn next_ns(&self) -> Option<u64> {
-        self.watched.values().map(|watch| watch.next_ns).min()
+        let again = self.again.first().map(|(at_ns, _)| *at_ns);
+        self.watched.values().map(|watch| watch.next_ns).chain(again).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ANCESTORS_NS, Wakes};
+    use super::{AGAIN_NS, ANCESTORS_NS, Wakes};
     use crate::decision::{Key, Task};
 
     const MS: u64 = 1_000_000;
@@ -128,6 +142,18 @@ mod tests {
         assert_eq!(wakes.take().into_iter().collect::<Vec<_>>(), [5]);
         assert!(wakes.take().is_empty());
         assert_eq!(wakes.due(50 * MS)[0].keys, [key(5), key(6)]);
+    }
+
+    #[test]
+    fn a_stop_that_comes_late_is_undone() {
+        let mut wakes = Wakes::default();
+        wakes.wake_twice(5, 0);
+        assert_eq!(wakes.take().into_iter().collect::<Vec<_>>(), [5]);
+        assert_eq!(wakes.next_ns(), Some(AGAIN_NS));
+        assert!(wakes.due(AGAIN_NS - 1).is_empty() && wakes.take().is_empty());
+        assert!(wakes.due(AGAIN_NS).is_empty());
+        assert_eq!(wakes.take().into_iter().collect::<Vec<_>>(), [5]);
+        assert_eq!(wakes.next_ns(), None, "once more is enough");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Sessions on the machine: their start around a waiting child, their cgroups, the processes in them, their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_guard_common::session::{Enrolment, SessionRecord};
 use jiff::Timestamp;
+use nix::errno::Errno;
 use ulid::Ulid;
 
 use super::{Daemon, view};
@@ -26,14 +27,19 @@ fn cgroup_name(stamp: &Stamp) -> String {
     format!("{}-{}", stamp.key.serial, stamp.id)
 }
 
-/// Finds the sessions again that the kernel has kept, with the ids that their cgroups' names tell.
-pub(super) fn recover(parent: &Path, records: &[(u32, SessionRecord)]) -> Result<Registry, cgroup::Failure> {
+/// Finds the sessions again that the kernel has kept, with the ids that their cgroups' names tell; `running` are
+/// the slots that have tasks.
+pub(super) fn recover(
+    parent: &Path,
+    records: &[(u32, SessionRecord)],
+    running: &BTreeSet<u32>,
+) -> Result<Registry, cgroup::Failure> {
     let ids: BTreeMap<u64, String> = cgroup::prepare(parent)?
         .iter()
         .filter_map(|name| name.split_once('-'))
         .filter_map(|(serial, id)| Some((serial.parse().ok()?, id.to_owned())))
         .collect();
-    Ok(Registry::recover(records, &ids, clock::wall_of))
+    Ok(Registry::recover(records, &ids, |slot| running.contains(&slot), clock::wall_of))
 }
 
 impl Daemon {
@@ -55,10 +61,13 @@ impl Daemon {
         }
     }
 
-    /// After a restart: whatever is stopped in a session is woken once, so that its hook asks again.
+    /// After a restart: whatever is in a session that is not halted is woken, so that its hook asks again.
     pub(super) fn wake_all(&mut self) {
-        let keys: Vec<SessionKey> = self.sessions.iter().map(|session| session.stamp.key).collect();
-        keys.into_iter().for_each(|key| self.wake_session(key));
+        let active = self.sessions.iter().filter(|session| session.stage == Stage::Active);
+        let serials: BTreeSet<u64> = active.map(|session| session.stamp.key.serial).collect();
+        if !serials.is_empty() {
+            self.wake_tagged(|serial| serials.contains(&serial));
+        }
         self.wake();
     }
 
@@ -101,8 +110,9 @@ impl Daemon {
         }
     }
 
-    /// Only a child of the caller, run by the same user and in no session, can be put under guard by it.
-    fn own_child(&self, peer: &Peer, child: u32) -> Result<(), Refusal> {
+    /// Only a child of the caller, run by the same user and in no session, can be put under guard by it. Returns
+    /// when the child started, by which it is told from a later owner of its pid.
+    fn own_child(&self, peer: &Peer, child: u32) -> Result<u64, Refusal> {
         let stranger = || Refusal::Unacceptable(format!("process {child} is not a child of the caller"));
         let stat = proc::stat(child).map_err(|_gone| stranger())?;
         if stat.ppid != peer.pid || stat.state == RunState::Dead || !peer.is_alive() {
@@ -112,7 +122,7 @@ impl Daemon {
             return Err(Refusal::Unacceptable(format!("process {child} belongs to another user than the caller")));
         }
         match self.kernel.tag_of(child) {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(stat.started),
             Ok(Some(_)) => Err(Refusal::Conflict(format!("process {child} is in a session already"))),
             Err(_) => Err(stranger()),
         }
@@ -135,10 +145,9 @@ impl Daemon {
         cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
         let failed = |error: kernel::Error| Refusal::Failed(error.to_string());
         self.kernel.write_session(key.slot, record).map_err(failed)?;
-        let enrolment = Enrolment { serial: key.serial, session: key.slot, reserved: 0 };
+        let started = self.own_child(peer, record.root)?;
+        let enrolment = Enrolment { serial: key.serial, started, session: key.slot, reserved: 0 };
         self.kernel.enrol(record.root, enrolment).map_err(failed)?;
-        // The pid may have become another's in between: what is enrolled must still be the caller's own.
-        self.own_child(peer, record.root)?;
         Ok(stamp)
     }
 
@@ -158,8 +167,8 @@ impl Daemon {
         let Some(session) = self.sessions.end(key) else { return };
         self.doomed.remove(&key);
         // An enrolment that was not taken must not tag whoever gets the pid next.
-        let withdrawn = if session.executed { Ok(()) } else { self.kernel.withdraw(session.root) };
-        let ended = [withdrawn, self.kernel.write_session(key.slot, &SessionRecord::ZERO)];
+        let ended =
+            [self.kernel.withdraw(session.root, key.serial), self.kernel.write_session(key.slot, &SessionRecord::ZERO)];
         for error in ended.into_iter().filter_map(Result::err) {
             tracing::error!(%error, session = %session.stamp.id, "a session's end cannot be written");
         }
@@ -190,23 +199,62 @@ impl Daemon {
         self.kernel.tag_of(pid).ok().flatten().map(|tag| tag.serial)
     }
 
-    /// Wakes every stopped process of a session that asks nothing.
+    /// Whether a process may be in a session: who cannot be asked about may.
+    pub(super) fn may_be_in(&self, pid: u32, serial: u64) -> bool {
+        match self.kernel.tag_of(pid) {
+            Ok(tag) => tag.is_some_and(|tag| tag.serial == serial),
+            Err(kernel::Error::ProcessGone { source, .. }) => source.raw_os_error() != Some(Errno::ESRCH as i32),
+            Err(_) => true,
+        }
+    }
+
+    /// The processes of some sessions, by their serials, in their cgroups or not.
+    fn tagged(&self, of: impl Fn(u64) -> bool) -> Vec<(u32, u64)> {
+        let pids = proc::pids().unwrap_or_default().into_iter();
+        pids.filter_map(|pid| Some((pid, self.serial_of(pid).filter(|serial| of(*serial))?))).collect()
+    }
+
+    /// Wakes every process of a session: whatever is parked asks again, and to what runs it is nothing.
     pub(super) fn wake_session(&mut self, key: SessionKey) {
-        let Some(stamp) = self.sessions.stamp(key) else { return };
-        // Who has left the cgroup is found by its tag when it asks again; its parent or its user can wake it.
-        let pids = self.cgroup(&stamp).pids().unwrap_or_default();
-        let stopped = |pid: &u32| proc::stat(*pid).is_ok_and(|stat| stat.state == RunState::Stopped);
-        pids.into_iter().filter(stopped).for_each(|pid| self.wakes.wake(pid));
+        self.wake_tagged(|serial| serial == key.serial);
+    }
+
+    fn wake_tagged(&mut self, of: impl Fn(u64) -> bool) {
+        let now = clock::monotonic_ns();
+        self.tagged(of).into_iter().for_each(|(pid, _)| self.wakes.wake_twice(pid, now));
+    }
+
+    /// Stops the processes of sessions that their cgroups do not hold, and so do not freeze.
+    pub(super) fn stop_outside(&self, halted: &[Arc<Stamp>]) {
+        let frozen = |stamp: &Arc<Stamp>| (stamp.key.serial, self.cgroup(stamp).frozen_pids().unwrap_or_default());
+        let frozen: BTreeMap<u64, Vec<u32>> = halted.iter().map(frozen).collect();
+        if frozen.is_empty() {
+            return;
+        }
+        for (pid, serial) in self.tagged(|serial| frozen.contains_key(&serial)) {
+            if frozen.get(&serial).is_some_and(|pids| pids.contains(&pid)) {
+                continue;
+            }
+            if let Err(errno) = signal::stop(pid) {
+                tracing::error!(%errno, pid, "a process of a halted session goes on until its next gated act");
+            }
+        }
+    }
+
+    /// Stops what has left a halted session's cgroup, or was woken by others.
+    pub(super) fn keep_halted(&self) {
+        let halted = self.sessions.iter().filter(|session| session.stage == Stage::Halted);
+        let stamps: Vec<Arc<Stamp>> = halted.map(|session| Arc::clone(&session.stamp)).collect();
+        self.stop_outside(&stamps);
     }
 
     /// Kills the processes of doomed sessions, in their cgroups or not, until none is left.
     pub(super) fn hunt(&mut self) {
-        let serials: Vec<u64> = self.doomed.iter().map(|key| key.serial).collect();
+        let serials: BTreeSet<u64> = self.doomed.iter().map(|key| key.serial).collect();
         if serials.is_empty() {
             return;
         }
-        let pids = proc::pids().unwrap_or_default();
-        for pid in pids.into_iter().filter(|pid| self.serial_of(*pid).is_some_and(|serial| serials.contains(&serial))) {
+        for (pid, _) in self.tagged(|serial| serials.contains(&serial)) {
             if let Err(errno) = signal::kill_process(pid) {
                 tracing::error!(%errno, pid, "a process of a killed session lives on");
             }
@@ -217,7 +265,7 @@ impl Daemon {
 fn start_refused(refused: StartRefused) -> Refusal {
     let text = refused.to_string();
     match refused {
-        StartRefused::Full => Refusal::Busy(text),
+        StartRefused::Full | StartRefused::TooMany => Refusal::Busy(text),
         StartRefused::BadName(_) => Refusal::Unacceptable(text),
         StartRefused::NameTaken(_) | StartRefused::RootTaken(_) => Refusal::Conflict(text),
     }

@@ -8,7 +8,7 @@ use agent_guard_common::verdict::Reason;
 use super::gather::{self, Context};
 use super::{Daemon, Done, names, view};
 use crate::audit::{Entry, What};
-use crate::decision::{self, Event, Key, PENDING, Question, Ruling, Told};
+use crate::decision::{self, Event, Question, Ruling, Told};
 use crate::kernel::events::{Act, KernelEvent};
 use crate::kernel::selftest::NOBODY;
 use crate::session::SessionKey;
@@ -44,22 +44,21 @@ impl Daemon {
         if self.state.knows(key) {
             return self.happen(Event::Repeated(key));
         }
-        if self.gathering.get(&key.task) == Some(&key.question) {
+        if self.gathering.has(key) {
             return;
         }
         let act = names::act(&event, &self.policy, &self.sessions);
         let rule = self.policy.rule(event.generation, event.rule);
         let timeout = rule.map_or_else(|| self.policy.checked.default_timeout(), |rule| rule.timeout);
         let question = gather::question(&event, act, u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        if self.gathering.len() >= PENDING {
+        let Some(seats) = self.gathering.begin(key, question.session) else {
             let ruling = Ruling::Refuse("too many requests are waiting".to_owned());
             return self.happen(Event::Asked(Box::new(Question { ruling, ..question })));
-        }
-        self.gathering.insert(key.task, key.question);
+        };
         let context = self.context(event, question);
         let results = self.results.clone();
         tokio::spawn(async move {
-            let question = gather::gather(context).await;
+            let question = gather::gather(context, seats).await;
             // A loop that is gone asks nobody.
             drop(results.send(Done::Gathered(Box::new(question))).await);
         });
@@ -85,9 +84,7 @@ impl Daemon {
 
     /// A question is complete: if it is still what its thread asks, it is asked.
     pub(super) fn gathered(&mut self, question: Question) {
-        let Key { task, question: number } = question.key;
-        if self.gathering.get(&task) == Some(&number) {
-            self.gathering.remove(&task);
+        if self.gathering.end(question.key) {
             self.happen(Event::Asked(Box::new(question)));
         }
     }
@@ -95,6 +92,10 @@ impl Daemon {
     fn used(&mut self, event: &Act) {
         let key = names::key(event.task, event.question);
         self.wakes.settled(key);
+        if matches!(event.operation, Operation::Create | Operation::Rename | Operation::Link | Operation::Delete) {
+            // What was approved may have been the making of a labelled path, or of a directory or link on its way.
+            self.clockwork.look_soon();
+        }
         if self.state.knows(key) {
             self.happen(Event::Used(key));
         } else {
@@ -107,9 +108,7 @@ impl Daemon {
         let key = names::key(event.task, event.question);
         if event.question != 0 {
             self.wakes.settled(key);
-            if self.gathering.get(&key.task) == Some(&key.question) {
-                self.gathering.remove(&key.task);
-            }
+            self.gathering.end(key);
             if self.state.knows(key) {
                 return self.happen(Event::Refused(key, event.reason));
             }

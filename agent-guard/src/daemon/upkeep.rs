@@ -17,6 +17,8 @@ use crate::system::{clock, signal};
 
 /// How often the machine is looked at, in nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
+/// Time for an act that was just let pass, in nanoseconds.
+const SOON_NS: u64 = 10_000_000;
 /// The shortest pause, so that the loop never spins.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -36,6 +38,11 @@ impl Clockwork {
     /// A cgroup can be removed once its last process has been reaped.
     pub(super) fn remove_later(&mut self, cgroup: Cgroup) {
         self.to_remove.push(cgroup);
+    }
+
+    /// The machine is looked at as soon as an act can have been done that is passing its hook now.
+    pub(super) fn look_soon(&mut self) {
+        self.look_ns = self.look_ns.min(clock::monotonic_ns() + SOON_NS);
     }
 
     /// A policy is being read, or no longer.
@@ -78,6 +85,7 @@ impl Daemon {
             self.look_for_gone();
             self.look_at_sessions();
             self.hunt();
+            self.keep_halted();
             self.look_at_paths();
             let cgroups = std::mem::take(&mut self.clockwork.to_remove);
             self.clockwork.to_remove = tree::still_there(cgroups);
@@ -101,13 +109,12 @@ impl Daemon {
         let (unused, used): (Vec<_>, Vec<_>) = look.keys.into_iter().partition(|key| self.unused(*key));
         used.into_iter().for_each(|key| self.wakes.settled(key));
         // A frozen thread that was woken shows S, and goes on when it is thawed.
-        let stopped = |stat: proc::Stat| matches!(stat.state, RunState::Stopped | RunState::Traced);
+        let stopped = |stat: proc::Stat| stat.state.is_stopped();
         if unused.iter().any(|key| proc::thread_stat(key.task.tgid, key.task.tid).is_ok_and(stopped)) {
             self.wakes.wake(look.tgid);
         }
         for ancestor in look.ancestors {
-            let stopped = proc::stat(ancestor).is_ok_and(|stat| stat.state == RunState::Stopped);
-            if stopped && !self.state.waits(ancestor) {
+            if proc::is_stopped(ancestor) && !self.state.waits(ancestor) {
                 self.wakes.wake(ancestor);
             }
         }
@@ -129,20 +136,38 @@ impl Daemon {
 
     /// Sessions whose command was executed, whose first process never got so far, or whose end nobody told.
     fn look_at_sessions(&mut self) {
-        let known: Vec<(SessionKey, bool, u32)> =
-            self.sessions.iter().map(|session| (session.stamp.key, session.executed, session.root)).collect();
-        for (key, executed, root) in known {
+        let known: Vec<SessionKey> = self.sessions.iter().map(|session| session.stamp.key).collect();
+        for key in known {
             let Ok(tasks) = self.kernel.session_tasks(key.slot) else { continue };
-            let waits = !executed && proc::stat(root).is_ok_and(|stat| stat.state != RunState::Dead);
-            match self.sessions.get_mut(key) {
-                Some(session) if tasks > 0 => session.executed = true,
-                Some(_) if !waits => self.end_session(key),
-                Some(_) | None => {}
+            let found = tasks == 0 || self.is_found(key);
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.executed |= tasks > 0;
+            let missed = std::mem::replace(&mut session.deserted, !found);
+            let waits = |stat: proc::Stat| stat.state != RunState::Dead && session.is_root(stat.started);
+            let waits = !session.executed && proc::stat(session.root).is_ok_and(waits);
+            // A kernel that cannot look a dying task's tag up (6.1, in an interrupt) counts it for ever.
+            if missed && !found {
+                if let Err(error) = self.kernel.forget_tasks(key.slot) {
+                    tracing::error!(%error, "the tasks of a session that is gone are still counted");
+                }
+                self.end_session(key);
+            } else if tasks == 0 && !waits {
+                self.end_session(key);
             }
         }
     }
 
-    /// A labelled path may have been made, moved or mounted over by somebody who is not guarded.
+    /// Whether a process of a session can be found, in its cgroup or not. Who cannot be asked about may be one.
+    fn is_found(&self, key: SessionKey) -> bool {
+        let Some(stamp) = self.sessions.stamp(key) else { return false };
+        if self.cgroup(&stamp).pids().is_ok_and(|pids| !pids.is_empty()) {
+            return true;
+        }
+        proc::pids().map_or(true, |pids| pids.into_iter().any(|pid| self.may_be_in(pid, key.serial)))
+    }
+
+    /// A labelled path may have been made, moved or mounted over: by an act that was approved, or by somebody who
+    /// is not guarded.
     fn look_at_paths(&mut self) {
         if self.clockwork.looking || self.clockwork.reloads > 0 {
             return;

@@ -14,7 +14,7 @@ mod turn;
 pub use effect::{About, Effect, Notice, Rejection, Told};
 pub use event::{CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
 pub use id::{NotAnId, RequestId};
-pub use state::{Ending, PENDING, PENDING_OF_SESSION, REMEMBERED, Request, Standing, State};
+pub use state::{Ending, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
 
 use crate::audit::Now;
 use turn::Turn;

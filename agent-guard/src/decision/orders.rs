@@ -1,5 +1,6 @@
 //! What each turn orders: requests opened and closed, answers left and taken back, words to those who wait.
 
+use std::collections::btree_map::{self, BTreeMap};
 use std::sync::Arc;
 
 use agent_guard_common::answer::{Answer, answered};
@@ -10,10 +11,20 @@ use jiff::SignedDuration;
 use super::effect::{About, Effect, Notice, Told};
 use super::event::{Key, Task};
 use super::id::RequestId;
-use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread};
+use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread, user};
 use super::turn::Turn;
 use crate::audit::{Entry, Now, Person, What};
 use crate::session::SessionKey;
+
+/// Counts down; what has come to nothing is not kept.
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let btree_map::Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
 
 const NOT_USED: &str = "its approval was not used in time";
 
@@ -45,6 +56,7 @@ impl Turn<'_> {
         };
         self.state.deadlines.insert((deadline.monotonic_ns, id));
         *self.state.pending_of.entry(request.session).or_default() += 1;
+        *self.state.pending_of_user.entry(user(&request.act)).or_default() += 1;
         self.state.requests.insert(id, request);
         self.audit_thread(task, What::Held, None);
         self.tell(task, Told::Held, None);
@@ -117,12 +129,8 @@ impl Turn<'_> {
             return;
         }
         self.state.deadlines.remove(&(request.deadline.monotonic_ns, id));
-        if let Some(pending) = self.state.pending_of.get_mut(&request.session) {
-            *pending -= 1;
-            if *pending == 0 {
-                self.state.pending_of.remove(&request.session);
-            }
-        }
+        one_less(&mut self.state.pending_of, request.session);
+        one_less(&mut self.state.pending_of_user, user(&request.act));
         self.state.ended.push_back(id);
         if self.state.ended.len() > REMEMBERED
             && let Some(oldest) = self.state.ended.pop_front()

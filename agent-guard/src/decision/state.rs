@@ -13,7 +13,9 @@ use crate::session::{Act, SessionKey};
 /// Requests that may wait for an answer at one time; what is asked beyond is refused.
 pub const PENDING: usize = 4096;
 /// Requests of one session that may wait at one time, so that no tree takes the places of all others.
-pub const PENDING_OF_SESSION: usize = 1024;
+pub const PENDING_OF_SESSION: usize = PENDING / 4;
+/// Requests of one user's sessions that may wait at one time, root excepted, for the same reason.
+pub const PENDING_OF_USER: usize = PENDING / 4;
 /// Ended requests that are remembered, to be shown and to tell a second approver who came first.
 pub const REMEMBERED: usize = 1024;
 
@@ -83,6 +85,11 @@ pub struct Request {
     pub ending: Option<Ending>,
 }
 
+/// The user whose session acts; of a session that is not known any more, the user who acts.
+pub(super) fn user(act: &Act) -> u32 {
+    act.session.as_ref().map_or(act.process.uid, |stamp| stamp.uid)
+}
+
 /// A thread whose last question has not run its course.
 #[derive(Clone, Debug)]
 pub(super) struct Thread {
@@ -128,6 +135,7 @@ pub struct State {
     /// Ended requests, the oldest first.
     pub(super) ended: VecDeque<RequestId>,
     pub(super) pending_of: BTreeMap<SessionKey, usize>,
+    pub(super) pending_of_user: BTreeMap<u32, usize>,
     pub(super) halted: BTreeSet<SessionKey>,
     pub(super) ids: Ids,
     pub(super) crowded_out: u64,
@@ -144,6 +152,7 @@ impl State {
             lapses: BTreeSet::new(),
             ended: VecDeque::new(),
             pending_of: BTreeMap::new(),
+            pending_of_user: BTreeMap::new(),
             halted: BTreeSet::new(),
             ids: Ids::new(seed),
             crowded_out: 0,
@@ -171,6 +180,12 @@ impl State {
     #[must_use]
     pub fn pending_of(&self, session: SessionKey) -> usize {
         self.pending_of.get(&session).copied().unwrap_or_default()
+    }
+
+    /// Number of pending requests of a user's sessions.
+    #[must_use]
+    pub fn pending_of_user(&self, uid: u32) -> usize {
+        self.pending_of_user.get(&uid).copied().unwrap_or_default()
     }
 
     /// Questions refused since too many were waiting.

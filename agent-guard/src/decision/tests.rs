@@ -9,8 +9,8 @@ use agent_guard_common::verdict::{Reason, Tier};
 use jiff::Timestamp;
 
 use super::{
-    About, Choice, Effect, Event, Key, PENDING, PENDING_OF_SESSION, Question, Rejection, RequestId, Ruling, Standing,
-    State, Steer, Task, step,
+    About, Choice, Effect, Event, Key, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question, Rejection, RequestId,
+    Ruling, Standing, State, Steer, Task, step,
 };
 use crate::audit::{Now, Person, What};
 use crate::session::{Act, Rule, SessionKey, Stamp, plain};
@@ -333,20 +333,38 @@ fn what_cannot_be_asked_is_refused_at_once() {
 fn questions_beyond_the_limits_are_refused_and_counted() {
     let mut game = Game::new();
     let mut number = 0;
-    let mut ask = |game: &mut Game, slot: u32| {
+    let mut ask = |game: &mut Game, slot: u32, uid: u32| {
         number += 1;
         let key = key(number, number, u64::from(number));
-        game.play(Event::Asked(Box::new(question(key, slot, Ruling::Ask))))
+        let question = question(key, slot, Ruling::Ask);
+        let session = Some(Arc::new(Stamp { uid, ..Stamp::clone(&stamp(slot)) }));
+        let act = Arc::new(Act { session, ..Act::clone(&question.act) });
+        game.play(Event::Asked(Box::new(Question { act, ..question })))[0].clone()
     };
     for _ in 0..PENDING_OF_SESSION {
-        assert_eq!(ask(&mut game, 0)[0], "record-first held");
+        assert_eq!(ask(&mut game, 0, 0), "record-first held");
     }
-    assert_eq!(ask(&mut game, 0)[0], "record-first denied", "one session cannot take all places");
-    for place in PENDING_OF_SESSION..PENDING {
-        assert_eq!(ask(&mut game, 1 + u32::try_from(place % 8).expect("is small"))[0], "record-first held");
+    assert_eq!(ask(&mut game, 0, 0), "record-first denied", "one session cannot take all places");
+    for place in 0..PENDING_OF_USER {
+        assert_eq!(ask(&mut game, 1 + u32::try_from(place % 8).expect("is small"), 7), "record-first held");
     }
-    assert_eq!(ask(&mut game, 9)[0], "record-first denied");
-    assert_eq!((game.state.pending(), game.state.crowded_out()), (PENDING, 2));
+    assert_eq!(ask(&mut game, 9, 7), "record-first denied", "nor can one user's");
+    for place in PENDING_OF_SESSION + PENDING_OF_USER..PENDING {
+        assert_eq!(ask(&mut game, 10 + u32::try_from(place % 8).expect("is small"), 0), "record-first held");
+    }
+    assert_eq!(ask(&mut game, 20, 8), "record-first denied");
+    assert_eq!((game.state.pending(), game.state.crowded_out()), (PENDING, 3));
+    game.later(TIMEOUT);
+    assert_eq!((game.state.pending(), game.state.pending_of_user(7)), (0, 0));
+}
+
+#[test]
+fn a_refusal_that_did_not_arrive_is_left_again() {
+    let (mut game, id) = Game::asked(key(5, 5, Q));
+    game.play(reply(id, Choice::Deny));
+    assert_eq!(game.play(Event::Repeated(key(5, 5, Q))), ["answer 70 denied", "resume 5 x1"]);
+    assert_eq!(game.play(Event::Refused(key(5, 5, Q), Reason::Denied)), ["record refused", "forget 70"]);
+    assert!(game.play(Event::Repeated(key(5, 5, Q))).is_empty());
 }
 
 #[test]

@@ -9,9 +9,9 @@ use agent_guard_common::verdict::Reason;
 use super::effect::{About, Effect, Notice, Rejection, Told};
 use super::event::{CallId, Choice, Key, Question, Ruling, Steer, Task};
 use super::id::RequestId;
-use super::state::{PENDING, PENDING_OF_SESSION, Phase, Standing, State, Thread};
+use super::state::{PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Phase, Standing, State, Thread, user};
 use crate::audit::{Entry, Now, Person, What};
-use crate::session::{SessionKey, Stamp};
+use crate::session::{Act, SessionKey, Stamp};
 
 /// One turn: the state, the instant, and what has been ordered so far.
 pub(super) struct Turn<'a> {
@@ -55,6 +55,7 @@ impl<'a> Turn<'a> {
             return self.repeat(question.key);
         }
         self.void(task, "its thread asks something else now");
+        let crowded = self.crowded(question.session, &question.act);
         let thread = Thread {
             question: number,
             session: question.session,
@@ -67,7 +68,7 @@ impl<'a> Turn<'a> {
         };
         self.state.threads.insert(task, thread);
         match question.ruling {
-            Ruling::Ask if self.crowded(question.session) => {
+            Ruling::Ask if crowded => {
                 self.state.crowded_out += 1;
                 self.refuse(task, "too many requests are waiting".to_owned());
             }
@@ -88,7 +89,9 @@ impl<'a> Turn<'a> {
         }
         match self.state.threads.get(&key.task).map(|thread| thread.phase) {
             None | Some(Phase::Waiting) => {}
-            Some(Phase::Approved { .. } | Phase::Refused(_)) => self.effects.push(Effect::ResumeWhileUnused(key)),
+            Some(Phase::Approved { .. }) => self.effects.push(Effect::ResumeWhileUnused(key)),
+            // A refusal may have found no room; twice is as good as once.
+            Some(Phase::Refused(kind)) => self.answer(key.task, kind),
             Some(Phase::Lapsed) => self.answer(key.task, answered::EXPIRED),
         }
     }
@@ -118,6 +121,10 @@ impl<'a> Turn<'a> {
         }
         self.audit_thread(key.task, What::Refused, Some(reason.text().to_owned()));
         let Some(thread) = self.drop_thread(key.task) else { return };
+        if matches!(thread.phase, Phase::Refused(_)) {
+            // One that was left twice is still there once.
+            self.effects.push(Effect::ForgetAnswer(key));
+        }
         if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request) {
             let reason = reason.text().to_owned();
             self.notify(key.task, &thread, Told::Refused, Some(reason.clone()));
@@ -233,8 +240,11 @@ impl<'a> Turn<'a> {
         (choice == Choice::Approve && self.state.halted.contains(&request.session)).then_some(Rejection::Halted(id))
     }
 
-    /// Whether there is no room for another request of this session.
-    fn crowded(&self, session: SessionKey) -> bool {
-        self.state.pending() >= PENDING || self.state.pending_of(session) >= PENDING_OF_SESSION
+    /// Whether there is no room for another request of this session, or of its user.
+    fn crowded(&self, session: SessionKey, act: &Act) -> bool {
+        let user = user(act);
+        self.state.pending() >= PENDING
+            || self.state.pending_of(session) >= PENDING_OF_SESSION
+            || user != 0 && self.state.pending_of_user(user) >= PENDING_OF_USER
     }
 }

@@ -21,7 +21,7 @@ pub enum Error {
         active: String,
     },
     /// The list of security modules cannot be read.
-    #[error("cannot read {path}: mount securityfs there")]
+    #[error("cannot read {path}: {}; mount securityfs there", causes(source))]
     ReadLsm {
         /// The list's path.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel's types cannot be read.
-    #[error("cannot read the kernel's types from {path}: the kernel needs CONFIG_DEBUG_INFO_BTF")]
+    #[error("cannot read the kernel's types from {path}: {}; the kernel needs CONFIG_DEBUG_INFO_BTF", causes(source))]
     ReadBtf {
         /// The types' path.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Error {
         source: btf_rs::Error,
     },
     /// The kernel's types cannot be read by aya.
-    #[error("cannot parse the kernel's types")]
+    #[error("cannot parse the kernel's types: {}", causes(.0))]
     ParseBtf(#[source] aya::BtfError),
     /// A kernel member that the programs need is not there.
     #[error("this kernel has no `{structure}.{path}`, which the programs read: please report its version")]
@@ -54,15 +54,29 @@ pub enum Error {
         hook: &'static str,
     },
     /// The pin directory cannot be made.
-    #[error("cannot create {path}: mount bpffs there (`mount -t bpf bpf /sys/fs/bpf`)")]
+    #[error("cannot create {path}: {}; mount bpffs there (`mount -t bpf bpf /sys/fs/bpf`)", causes(source))]
     CreatePins {
         /// The directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+    /// A directory of pins cannot be claimed.
+    #[error("cannot claim {path}: {}", causes(source))]
+    ClaimPins {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A daemon works with what is pinned.
+    #[error("a daemon works with what is pinned in {path}: stop it first")]
+    PinsHeld {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A pin cannot be listed or removed.
-    #[error("cannot remove the pin {path}")]
+    #[error("cannot remove the pin {path}: {}", causes(source))]
     RemovePin {
         /// The pin.
         path: PathBuf,
@@ -79,7 +93,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The object was refused.
-    #[error("the kernel refused agent-guard's maps")]
+    #[error("the kernel refused agent-guard's maps: {}", causes(.0))]
     LoadObject(#[source] Box<aya::EbpfError>),
     /// A program is not in the object.
     #[error("the kernel object has no program `{program}`: it was built from other sources than the daemon")]
@@ -94,7 +108,7 @@ pub enum Error {
         map: &'static str,
     },
     /// The verifier refused a program.
-    #[error("the kernel refused the program `{program}`")]
+    #[error("the kernel refused the program `{program}`: {}", causes(source))]
     LoadProgram {
         /// The program.
         program: &'static str,
@@ -102,7 +116,7 @@ pub enum Error {
         source: Box<aya::programs::ProgramError>,
     },
     /// A program could not be attached.
-    #[error("cannot attach the program `{program}`")]
+    #[error("cannot attach the program `{program}`: {}", causes(source))]
     AttachProgram {
         /// The program.
         program: &'static str,
@@ -110,7 +124,7 @@ pub enum Error {
         source: Box<aya::programs::ProgramError>,
     },
     /// A link could not be pinned.
-    #[error("cannot pin the program `{program}` at {path}")]
+    #[error("cannot pin the program `{program}` at {path}: {}", causes(source.as_ref()))]
     PinProgram {
         /// The program.
         program: &'static str,
@@ -120,7 +134,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A map could not be read.
-    #[error("cannot read the map `{map}`")]
+    #[error("cannot read the map `{map}`: {}", causes(source))]
     ReadMap {
         /// The map.
         map: &'static str,
@@ -128,7 +142,7 @@ pub enum Error {
         source: MapError,
     },
     /// A map could not be written.
-    #[error("cannot write the map `{map}`")]
+    #[error("cannot write the map `{map}`: {}", causes(source))]
     WriteMap {
         /// The map.
         map: &'static str,
@@ -144,10 +158,10 @@ pub enum Error {
         current: u32,
     },
     /// The kernel did not wait for its readers.
-    #[error("cannot wait for running programs to end (membarrier)")]
+    #[error("cannot wait for running programs to end (membarrier): {}", causes(.0))]
     Barrier(#[source] io::Error),
     /// There is no such process.
-    #[error("there is no process {pid}")]
+    #[error("there is no process {pid}: {}", causes(source))]
     ProcessGone {
         /// Its id.
         pid: u32,
@@ -155,22 +169,36 @@ pub enum Error {
         source: io::Error,
     },
     /// The ring cannot be waited for.
-    #[error("cannot wait for kernel events")]
+    #[error("cannot wait for kernel events: {}", causes(.0))]
     WaitForEvents(#[source] io::Error),
     /// No random key.
-    #[error("cannot get random bytes for the identity key")]
+    #[error("cannot get random bytes for the identity key: {}", causes(.0))]
     Random(#[source] io::Error),
     /// The guard's own refusal did not happen.
     #[error("the start check failed: a refusal that must happen did not; nothing is enforced on this kernel")]
     NotEnforced,
     /// The start check itself could not be run.
-    #[error("cannot run the start check: {what}")]
+    #[error("cannot run the start check: {what}: {}", causes(source))]
     SelfTest {
         /// The act that failed.
         what: &'static str,
         /// Why.
         source: io::Error,
     },
+}
+
+/// An error and all that caused it: the layers below keep the errno to the last.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl Error {

@@ -35,6 +35,7 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     let types = Types::read(Path::new(TYPES))?;
     let pinned = pins::maps(&options.pins);
     pins::create(&pinned)?;
+    let claim = pins::claim(&options.pins)?;
     maps::check_pinned(&options.pins)?;
 
     let mut object = load_object(&types, &pinned)?;
@@ -44,7 +45,7 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     let reader = EventReader::new(ring)?;
     let mut maps = Maps::take(&mut object)?;
     make_key(&mut maps)?;
-    Ok((Kernel { maps, _object: object }, reader))
+    Ok((Kernel { maps, _object: object, _claim: claim }, reader))
 }
 
 /// Without `bpf` in the list programs load, attach, pin, and enforce nothing.

@@ -41,6 +41,8 @@ pub struct Kernel {
     maps: maps::Maps,
     /// Owns the programs; the links are pinned and outlive it.
     _object: aya::Ebpf,
+    /// Keeps other daemons, and `detach`, off the pins.
+    _claim: system::paths::Claim,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -138,12 +140,17 @@ impl Kernel {
         self.maps.enrol.insert(pid, enrolment, 0).map_err(Error::write(agent_guard_common::map::ENROL))
     }
 
-    /// Withdraws an enrolment. One that was taken already is no error.
+    /// Withdraws a session's enrolment of a process. One that was taken already, or is another session's, is no error.
     ///
     /// # Errors
-    /// The map cannot be written.
-    pub fn withdraw(&mut self, pid: u32) -> Result<(), Error> {
-        maps::removed(self.maps.enrol.remove(&pid), agent_guard_common::map::ENROL)
+    /// The map cannot be read or written.
+    pub fn withdraw(&mut self, pid: u32, serial: u64) -> Result<(), Error> {
+        match self.maps.enrol.get(&pid, 0) {
+            Ok(enrolment) if enrolment.serial == serial => {
+                maps::removed(self.maps.enrol.remove(&pid), agent_guard_common::map::ENROL)
+            }
+            other => maps::present(other, agent_guard_common::map::ENROL).map(|_another_or_none| ()),
+        }
     }
 
     /// Sessions whose slots are in use.
@@ -177,6 +184,14 @@ impl Kernel {
         self.maps.tasks.get(&slot, 0).map_err(Error::read(agent_guard_common::map::TASKS))
     }
 
+    /// Forgets the tasks of a session that were counted and are not there.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn forget_tasks(&mut self, slot: u32) -> Result<(), Error> {
+        self.maps.tasks.set(slot, 0, 0).map_err(Error::write(agent_guard_common::map::TASKS))
+    }
+
     /// The tag of a process, if it is in a tree.
     ///
     /// # Errors
@@ -187,6 +202,14 @@ impl Kernel {
             map: agent_guard_common::map::TAGS,
             source: aya::maps::MapError::IoError(source),
         })
+    }
+
+    /// Refusals since the maps were made.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn refusals(&self) -> Result<u64, Error> {
+        self.maps.sum(&self.maps.judged, judged::REFUSED)
     }
 
     /// Counters of judgements, and of failed acts by place and errno.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use agent_guard_common::ABI_VERSION;
 
 use super::error::Error;
+use crate::system::paths::{self, Claim};
 
 /// Directory of the maps.
 pub(super) fn maps(pins: &Path) -> PathBuf {
@@ -30,6 +31,14 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::CreatePins { path: path.to_owned(), source })
 }
 
+/// Claims the pins: of two daemons over one set of maps, each would take the other's questions and answers.
+pub(super) fn claim(pins: &Path) -> Result<Claim, Error> {
+    paths::claim(pins).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => Error::PinsHeld { path: pins.to_owned() },
+        _ => Error::ClaimPins { path: pins.to_owned(), source },
+    })
+}
+
 /// Numbers of the starts whose links are pinned, in order.
 pub(super) fn starts(links: &Path) -> Result<Vec<u64>, Error> {
     let mut starts = Vec::new();
@@ -47,12 +56,17 @@ pub(super) fn remove_start(links: &Path, start: u64) -> Result<(), Error> {
     remove_tree(&links.join(start.to_string()))
 }
 
-/// Removes every program, map and pin below the directory: nothing is enforced any more.
+/// Removes every program, map and pin below the directory: nothing is enforced any more, once the kernel has let go
+/// of what nobody names, which it does on its own a moment later.
 ///
 /// # Errors
-/// A pin cannot be removed; those before it are gone.
+/// [`Error::PinsHeld`] while a daemon runs. Or a pin cannot be removed; those before it are gone.
 pub fn detach(pins: &Path) -> Result<(), Error> {
-    if pins.exists() { remove_tree(pins) } else { Ok(()) }
+    if !pins.exists() {
+        return Ok(());
+    }
+    let _claim = claim(pins)?;
+    remove_tree(pins)
 }
 
 fn remove_tree(path: &Path) -> Result<(), Error> {

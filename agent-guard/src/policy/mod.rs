@@ -17,7 +17,7 @@ mod value;
 
 pub use check::Checked;
 pub use compile::{
-    CommandPattern, CompileError, Compiled, Facts, LabelInfo, LabelKind, Node, PathFacts, RuleInfo, compile,
+    CommandPattern, CompileError, Compiled, Facts, LabelInfo, LabelKind, Link, Node, PathFacts, RuleInfo, compile,
 };
 pub use explain::{ExplainError, Explanation, explain};
 pub use fault::Fault;

@@ -103,7 +103,7 @@ pub struct Act {
     /// The other end of a rename or link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<String>,
-    /// Whether the object's beginning was too long to be told.
+    /// Whether the object was too long to be told whole.
     pub cut: bool,
     /// The label that it bears.
     pub label: String,

@@ -12,5 +12,5 @@ mod who;
 pub use act::{Act, Ancestor, Impact, Rule, SessionKey, Stamp, Who, tier_word};
 pub use impact::weigh;
 pub use path::{Mounts, Shown};
-pub use registry::{Counts, Registry, Session, Start, StartRefused, Stage};
-pub use who::{describe, plain};
+pub use registry::{Counts, Registry, Session, Stage, Start, StartRefused};
+pub use who::{arguments, describe, plain};

@@ -12,6 +12,10 @@ use super::act::{SessionKey, Stamp};
 
 /// Ended sessions whose names are remembered, for events that come after the end.
 const REMEMBERED: usize = 64;
+/// Sessions that one user may have at one time, root excepted, so that no user takes the slots of all others.
+const SESSIONS_OF_USER: usize = SESSIONS as usize / 4;
+/// `/proc/PID/stat` counts in hundredths of a second.
+const TICK_NS: u64 = 10_000_000;
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +52,10 @@ pub struct Session {
     pub stage: Stage,
     /// Whether its first process has executed its command, and so is tagged.
     pub executed: bool,
+    /// Whether the last look found none of its processes, though the kernel counts some.
+    pub deserted: bool,
+    /// Since when it has been there, in clock ticks since boot: its first process is not younger.
+    since_ticks: u64,
     /// What was started, as the keeper says.
     pub argv: Vec<String>,
     /// Where, as the keeper says.
@@ -56,6 +64,14 @@ pub struct Session {
     pub started: Timestamp,
     /// What has been decided.
     pub counts: Counts,
+}
+
+impl Session {
+    /// Whether a process that has the number of its first process, and started at this tick, can be that one.
+    #[must_use]
+    pub const fn is_root(&self, started: u64) -> bool {
+        started <= self.since_ticks
+    }
 }
 
 /// What a new session is made of.
@@ -93,6 +109,9 @@ pub enum StartRefused {
     /// There are too many.
     #[error("{SESSIONS} sessions are running: end one first")]
     Full,
+    /// The user has too many.
+    #[error("{SESSIONS_OF_USER} sessions of this user are running: end one first")]
+    TooMany,
     /// The name cannot be told from another's, or not be shown.
     #[error(
         "session name {0:?} is not valid: 1 to 31 letters, digits, dots, dashes or underscores are expected, a letter first"
@@ -114,12 +133,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Finds the sessions again that the kernel has kept while no daemon ran. Their ids are known by serial; of
-    /// what was started, and by whom it is kept, nothing is left.
+    /// Finds the sessions again that the kernel has kept while no daemon ran. Their ids are known by serial, and
+    /// by slot whether they have tasks; of what was started, and by whom it is kept, nothing is left.
     #[must_use]
     pub fn recover(
         records: &[(u32, SessionRecord)],
         ids: &BTreeMap<u64, String>,
+        executed: impl Fn(u32) -> bool,
         started: impl Fn(u64) -> Timestamp,
     ) -> Self {
         let mut registry = Self::default();
@@ -139,7 +159,9 @@ impl Registry {
                 root: record.root,
                 keeper: None,
                 stage,
-                executed: true,
+                executed: executed(*slot),
+                deserted: false,
+                since_ticks: record.started_ns / TICK_NS,
                 argv: Vec::new(),
                 cwd: String::new(),
                 started: started(record.started_ns),
@@ -153,6 +175,10 @@ impl Registry {
     /// Takes a slot for a new session. The record is what the kernel must hold before its first process is enrolled.
     pub fn start(&mut self, start: Start) -> Result<(SessionKey, SessionRecord), StartRefused> {
         let slot = (0..SESSIONS).find(|slot| !self.sessions.contains_key(slot)).ok_or(StartRefused::Full)?;
+        let of_user = self.sessions.values().filter(|session| session.stamp.uid == start.uid).count();
+        if start.uid != 0 && of_user >= SESSIONS_OF_USER {
+            return Err(StartRefused::TooMany);
+        }
         // One that has executed may have died long ago, and its number be another's.
         if self.sessions.values().any(|session| !session.executed && session.root == start.root) {
             return Err(StartRefused::RootTaken(start.root));
@@ -177,6 +203,8 @@ impl Registry {
             keeper: Some(start.keeper),
             stage: Stage::Active,
             executed: false,
+            deserted: false,
+            since_ticks: start.started_ns / TICK_NS,
             argv: start.argv,
             cwd: start.cwd,
             started: start.started,
@@ -279,7 +307,7 @@ mod tests {
     use agent_guard_common::session::{SessionRecord, state};
     use jiff::Timestamp;
 
-    use super::{Registry, SessionKey, Stage, Start, StartRefused};
+    use super::{Registry, SESSIONS_OF_USER, SessionKey, Stage, Start, StartRefused, TICK_NS};
 
     fn start(serial: u64, name: Option<&str>) -> Start {
         Start {
@@ -351,12 +379,31 @@ mod tests {
     fn a_full_house_and_a_root_that_is_taken_are_refused() {
         let mut registry = Registry::default();
         for serial in 0..u64::from(SESSIONS) {
-            registry.start(start(serial, None)).expect("starts");
+            registry.start(Start { uid: 0, ..start(serial, None) }).expect("starts");
         }
         assert_eq!(registry.start(start(5000, None)), Err(StartRefused::Full));
         let mut registry = Registry::default();
         registry.start(start(1, None)).expect("starts");
         assert_eq!(registry.start(Start { serial: 9, ..start(1, None) }), Err(StartRefused::RootTaken(101)));
+    }
+
+    #[test]
+    fn no_user_but_root_takes_the_slots_of_all_others() {
+        let mut registry = Registry::default();
+        for serial in 0..SESSIONS_OF_USER as u64 {
+            registry.start(start(serial, None)).expect("starts");
+        }
+        assert_eq!(registry.start(start(5000, None)), Err(StartRefused::TooMany));
+        registry.start(Start { uid: 1001, ..start(5000, None) }).expect("another user's starts");
+        registry.start(Start { uid: 0, ..start(5001, None) }).expect("root's starts");
+    }
+
+    #[test]
+    fn a_younger_process_is_not_the_root() {
+        let mut registry = Registry::default();
+        let (key, _) = registry.start(Start { started_ns: 42 * TICK_NS + 1, ..start(1, None) }).expect("starts");
+        let session = registry.get(key).expect("is there");
+        assert!(session.is_root(41) && session.is_root(42) && !session.is_root(43));
     }
 
     #[test]
@@ -366,7 +413,7 @@ mod tests {
         let halted = SessionRecord { state: state::HALTED, ..record };
         let records = [(key.slot, halted), (3, SessionRecord::ZERO)];
         let ids = BTreeMap::from([(7, "ID7".to_owned())]);
-        let recovered = Registry::recover(&records, &ids, |_| Timestamp::UNIX_EPOCH);
+        let recovered = Registry::recover(&records, &ids, |_| false, |_| Timestamp::UNIX_EPOCH);
         assert_eq!(recovered.iter().count(), 1);
         let session = recovered.get(key).expect("is found");
         assert_eq!(
@@ -374,5 +421,8 @@ mod tests {
             ("ID7", "nightly", "autonomous")
         );
         assert_eq!((session.stage, session.root, session.keeper), (Stage::Halted, 107, None));
+        assert!(!session.executed, "its first process may still wait");
+        let running = Registry::recover(&records, &ids, |slot| slot == key.slot, |_| Timestamp::UNIX_EPOCH);
+        assert!(running.get(key).is_some_and(|session| session.executed));
     }
 }

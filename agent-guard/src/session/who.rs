@@ -8,8 +8,10 @@ use crate::text;
 /// Ancestors that are listed.
 const ANCESTORS: usize = 16;
 /// Bytes of arguments that are kept: of the process that asks, and of each ancestor.
-const OWN_BYTES: u64 = 8192;
-const ANCESTOR_BYTES: u64 = 256;
+const OWN_BYTES: usize = 8192;
+const ANCESTOR_BYTES: usize = 256;
+/// Stands behind arguments that were cut.
+const CUT: &str = "[...]";
 /// First and last major number of pseudo terminals.
 const PTS: std::ops::RangeInclusive<u32> = 136..=143;
 
@@ -26,7 +28,7 @@ pub fn describe(who: Who, root: u32) -> Who {
     let shown = |path: std::path::PathBuf| text::from_bytes(path.as_os_str().as_encoded_bytes());
     Who {
         started: Some(stat.started),
-        argv: arguments(who.pid, OWN_BYTES),
+        argv: cmdline(who.pid, OWN_BYTES),
         exe: proc::exe(who.pid).ok().map(shown),
         cwd: proc::cwd(who.pid).ok().map(shown),
         tty: terminal(stat.tty),
@@ -41,24 +43,35 @@ fn ancestry(pid: u32, parent: u32, root: u32) -> Vec<Ancestor> {
     let (mut last, mut next) = (pid, parent);
     while last != root && next > 1 && ancestors.len() < ANCESTORS {
         let Ok(stat) = proc::stat(next) else { break };
-        ancestors.push(Ancestor {
-            pid: next,
-            comm: text::from_bytes(&stat.comm),
-            argv: arguments(next, ANCESTOR_BYTES),
-        });
+        ancestors.push(Ancestor { pid: next, comm: text::from_bytes(&stat.comm), argv: cmdline(next, ANCESTOR_BYTES) });
         (last, next) = (next, stat.ppid);
     }
     ancestors
 }
 
-fn arguments(pid: u32, limit: u64) -> Vec<String> {
-    let words = proc::cmdline(pid, limit).unwrap_or_default();
-    let bytes: usize = words.iter().map(|word| word.len() + 1).sum();
-    let mut argv: Vec<String> = words.iter().map(|word| text::from_bytes(word)).collect();
-    if bytes as u64 > limit {
-        argv.push("[...]".to_owned());
+fn cmdline(pid: u32, limit: usize) -> Vec<String> {
+    // One byte more shows that there are more.
+    shorten(&proc::cmdline(pid, limit as u64 + 1).unwrap_or_default(), limit).0
+}
+
+/// As much of an argument vector as is kept of the process that asks, and whether that is less than all.
+#[must_use]
+pub fn arguments(words: &[Vec<u8>]) -> (Vec<String>, bool) {
+    shorten(words, OWN_BYTES)
+}
+
+fn shorten(words: &[Vec<u8>], limit: usize) -> (Vec<String>, bool) {
+    let mut room = limit;
+    let mut kept = Vec::new();
+    for word in words {
+        let Some(left) = room.checked_sub(word.len() + 1) else {
+            kept.extend([text::from_bytes(&word[..word.len().min(room)]), CUT.to_owned()]);
+            return (kept, true);
+        };
+        kept.push(text::from_bytes(word));
+        room = left;
     }
-    argv
+    (kept, false)
 }
 
 /// The name of a terminal, from the number in `/proc/PID/stat`: minor in bits 0 to 7 and 20 to 31, major between.
@@ -78,7 +91,7 @@ fn terminal(number: i32) -> Option<String> {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use super::{describe, plain, terminal};
+    use super::{arguments, describe, plain, shorten, terminal};
 
     #[test]
     fn a_child_is_described_with_its_way_up_to_the_root() {
@@ -107,6 +120,18 @@ mod tests {
         assert!(who.exe.is_some_and(|exe| exe.starts_with('/')) && who.started.is_some());
         crate::system::signal::kill_process(pid).expect("is killed");
         shell.wait().expect("ends");
+    }
+
+    #[test]
+    fn what_is_kept_of_arguments_has_a_limit() {
+        let words: Vec<Vec<u8>> = [&b"ab"[..], b"", b"cdef"].map(<[u8]>::to_vec).into();
+        let all = ["ab", "", "cdef"].map(str::to_owned).to_vec();
+        assert_eq!(shorten(&words, 9), (all, false));
+        assert_eq!(shorten(&words, 8), (["ab", "", "cdef", "[...]"].map(str::to_owned).to_vec(), true));
+        assert_eq!(shorten(&words, 6), (["ab", "", "cd", "[...]"].map(str::to_owned).to_vec(), true));
+        let many = vec![Vec::new(); 200_000];
+        let (kept, cut) = arguments(&many);
+        assert!(cut && kept.len() < 10_000);
     }
 
     #[test]

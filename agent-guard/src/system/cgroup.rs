@@ -74,6 +74,13 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// The processes that being frozen stops: all in it, or none where it is not frozen.
+    pub fn frozen_pids(&self) -> Result<Vec<u32>, Failure> {
+        let frozen = fs::read_to_string(self.path.join("cgroup.freeze"));
+        let frozen = frozen.map_err(|source| self.failure("read cgroup.freeze of", source))?;
+        if frozen.trim() == "1" { self.pids() } else { Ok(Vec::new()) }
+    }
+
     /// Removes it, with those below; it must be empty.
     pub fn remove(&self) -> Result<(), Failure> {
         remove_tree(&self.path).map_err(|source| self.failure("remove", source))
@@ -162,8 +169,10 @@ mod tests {
         let read = |file: &str| fs::read_to_string(cgroup.path().join(file)).expect("is there");
         cgroup.freeze().expect("freezes");
         assert_eq!(read("cgroup.freeze"), "1");
+        assert_eq!(cgroup.frozen_pids().ok(), Some(vec![10, 11, 12]));
         cgroup.thaw().expect("thaws");
         assert_eq!(read("cgroup.freeze"), "0");
+        assert_eq!(cgroup.frozen_pids().ok(), Some(Vec::new()));
         cgroup.kill().expect("kills");
         assert_eq!(read("cgroup.kill"), "1");
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::geteuid;
 
 /// The configuration file.
@@ -98,6 +98,18 @@ pub fn open_place(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
+/// A directory that no other process may claim for as long as this value lives.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Flock<File>,
+}
+
+/// Claims a directory. One that another process has claimed is [`io::ErrorKind::WouldBlock`].
+pub fn claim(path: &Path) -> io::Result<Claim> {
+    let lock = Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock);
+    lock.map(|lock| Claim { _lock: lock }).map_err(|(_, errno)| errno.into())
+}
+
 fn directory(path: &Path, mode: u32) -> Result<(), Failure> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         directory(parent, PUBLIC)?;
@@ -128,7 +140,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::{Failure, open_append, private_directory};
+    use super::{Failure, claim, open_append, private_directory};
 
     #[test]
     fn a_directory_is_made_once_and_found_again() {
@@ -137,6 +149,15 @@ mod tests {
         private_directory(&path).expect("creates");
         private_directory(&path).expect("finds");
         assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn a_claim_keeps_others_off_until_it_is_dropped() {
+        let root = tempfile::tempdir().expect("a directory");
+        let first = claim(root.path()).expect("claims");
+        assert_eq!(claim(root.path()).expect_err("held").kind(), std::io::ErrorKind::WouldBlock);
+        drop(first);
+        claim(root.path()).expect("claims again");
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub enum RunState {
     Other,
 }
 
+impl RunState {
+    /// Whether it goes on only when it is woken, or when its tracer lets it.
+    #[must_use]
+    pub const fn is_stopped(self) -> bool {
+        matches!(self, Self::Stopped | Self::Traced)
+    }
+}
+
 /// What `/proc/PID/stat` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -43,6 +51,13 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
 /// The same of one thread of it.
 pub fn thread_stat(tgid: u32, tid: u32) -> io::Result<Stat> {
     read_stat(&format!("/proc/{tgid}/task/{tid}/stat"))
+}
+
+/// Whether any thread of a process is stopped; its first one may have exited long ago.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = numbers(&format!("/proc/{pid}/task")) else { return false };
+    threads.into_iter().any(|tid| thread_stat(pid, tid).is_ok_and(|stat| stat.state.is_stopped()))
 }
 
 fn read_stat(path: &str) -> io::Result<Stat> {
@@ -104,14 +119,24 @@ pub fn cwd(pid: u32) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd"))
 }
 
-/// `/proc/PID/mountinfo`: the mounts that a process sees.
-pub fn mountinfo(pid: u32) -> io::Result<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/mountinfo"))
+/// The whole lines in the first `limit` bytes of `/proc/PID/mountinfo`: the mounts that a process sees.
+pub fn mountinfo(pid: u32, limit: u64) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut table = Vec::new();
+    fs::File::open(format!("/proc/{pid}/mountinfo"))?.take(limit).read_to_end(&mut table)?;
+    let end = table.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    table.truncate(end);
+    Ok(table)
 }
 
 /// Every process id there is at this moment.
 pub fn pids() -> io::Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc")?;
+    numbers("/proc")
+}
+
+/// The entries of a directory that are numbers.
+fn numbers(directory: &str) -> io::Result<Vec<u32>> {
+    let entries = fs::read_dir(directory)?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
@@ -121,7 +146,7 @@ fn malformed(path: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunState, Stat, cmdline, cwd, exe, parse_stat, pids, stat, thread_stat, uid};
+    use super::{RunState, Stat, cmdline, cwd, exe, mountinfo, parse_stat, pids, stat, thread_stat, uid};
 
     #[test]
     fn a_name_with_parentheses_and_newlines_does_not_shift_the_fields() {
@@ -150,6 +175,15 @@ mod tests {
         assert!(exe(pid).expect("own program").is_absolute());
         assert!(pids().expect("processes").contains(&pid));
         assert!(thread_stat(pid, pid).is_ok_and(|thread| thread.started == own.started));
+    }
+
+    #[test]
+    fn a_mount_table_is_cut_at_a_line() {
+        let pid = std::process::id();
+        let whole = mountinfo(pid, u64::MAX).expect("own mounts");
+        let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") as u64 + 1;
+        assert_eq!(mountinfo(pid, first + 1).expect("own mounts").len() as u64, first);
+        assert!(mountinfo(pid, first - 1).is_ok_and(|table| table.is_empty()));
     }
 
     #[test]

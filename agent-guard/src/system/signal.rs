@@ -1,4 +1,5 @@
-//! Signals to whole processes. A pid may be another process's by now: callers compare start times first.
+//! Signals to whole processes. A pid may be another process's by now: the daemon asks whose tree it is in just before,
+//! and what it sends without asking harms nobody (SIGCONT).
 
 use nix::errno::Errno;
 pub use nix::sys::signal::Signal;
@@ -8,6 +9,11 @@ use nix::unistd::Pid;
 /// Wakes a stopped process, all of its threads at once. One that is gone needs no waking.
 pub fn wake(tgid: u32) -> Result<(), Errno> {
     send(tgid, Signal::SIGCONT)
+}
+
+/// Stops a process, whatever it is doing. One that is gone needs no stopping.
+pub fn stop(tgid: u32) -> Result<(), Errno> {
+    send(tgid, Signal::SIGSTOP)
 }
 
 /// Kills a process. One that is gone needs no killing.

@@ -1,8 +1,8 @@
-//! Bodies and queries from clients: bounded in length and time, refused as JSON when they are not what is expected.
+//! What clients send, body, query and path: bounded in length and time, refused as JSON when it is not what is expected.
 
 use crate::api::refusal::Refusal;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -54,5 +54,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
             }
             Err(rejection) => Err(Refusal::Malformed(rejection.to_string())),
         }
+    }
+}
+
+/// What the path names.
+#[derive(Debug)]
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let named = Path::<T>::from_request_parts(parts, state).await;
+        named.map(|Path(named)| Self(named)).map_err(|rejection| Refusal::Malformed(rejection.body_text()))
     }
 }

@@ -1,13 +1,13 @@
 //! Requests: reading, following and answering them.
 
-use super::body::{Asked, JsonBody};
+use super::body::{Asked, JsonBody, Named};
 use super::{Loop, stream, unknown};
 use crate::api::call::{Call, Choice, Watch};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
 use crate::api::seats::Place;
 use crate::api::types::{AnswerBody, ErrorBody, Request, RequestFilter};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -55,7 +55,7 @@ fn seen(filter: &RequestFilter, request: &Request) -> bool {
 pub(crate) async fn show(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<Request>, Refusal> {
     daemon.call(peer, |reply| Call::Request { id, reply }).await.map(Json)
 }
@@ -67,7 +67,7 @@ pub(crate) async fn show(
 pub(crate) async fn answer(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
-    Path((id, choice)): Path<(String, String)>,
+    Named((id, choice)): Named<(String, String)>,
     uri: Uri,
     JsonBody(AnswerBody { reason }): JsonBody<AnswerBody>,
 ) -> Result<Json<Request>, Refusal> {

@@ -1,13 +1,13 @@
 //! Sessions: reading, starting, keeping and steering them.
 
-use super::body::JsonBody;
+use super::body::{JsonBody, Named};
 use super::{Loop, stream, unknown};
 use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
 use crate::api::seats::Place;
 use crate::api::types::{ErrorBody, Notice, NoticeKind, Session, StartSession};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -34,7 +34,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<Session>, Refusal> {
     daemon.call(peer, |reply| Call::Session { id, reply }).await.map(Json)
 }
@@ -58,7 +58,7 @@ pub(crate) async fn notices(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
     Extension(place): Extension<Place>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Response, Refusal> {
     let notices = daemon.call(peer, |reply| Call::Notices { id, reply }).await?;
     stream::settle(&daemon, &place)?;
@@ -79,7 +79,7 @@ const fn alive() -> Notice {
 pub(crate) async fn release(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<StatusCode, Refusal> {
     daemon.call(peer, |reply| Call::Release { id, reply }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -93,7 +93,7 @@ pub(crate) async fn release(
 pub(crate) async fn steer(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
-    Path((id, steer)): Path<(String, String)>,
+    Named((id, steer)): Named<(String, String)>,
     uri: Uri,
 ) -> Result<Json<Session>, Refusal> {
     let steer = Steer::from_word(&steer).ok_or_else(|| unknown(&uri))?;

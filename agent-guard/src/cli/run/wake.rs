@@ -4,7 +4,7 @@
 //! hooks know that the daemon is gone, since before that they would hold again.
 
 use crate::system::cgroup::Cgroup;
-use crate::system::proc::{RunState, stat};
+use crate::system::proc::is_stopped;
 use crate::system::signal::wake;
 use agent_guard_common::limits::HEARTBEAT_STALE_NS;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Silence {
 /// Wakes the stopped processes of a session; whether there were any.
 fn wake_stopped(cgroup: Option<&Cgroup>, root: u32) -> bool {
     let pids = cgroup.and_then(|cgroup| cgroup.pids().ok()).unwrap_or_else(|| vec![root]);
-    let stopped = pids.into_iter().filter(|pid| stat(*pid).is_ok_and(|stat| stat.state == RunState::Stopped));
+    let stopped = pids.into_iter().filter(|pid| is_stopped(*pid));
     // A process of another user, a setuid program's, cannot be woken by this one: it is not counted again and again.
     stopped.filter(|pid| wake(*pid).is_ok()).count() > 0
 }
@@ -50,7 +50,7 @@ fn wake_stopped(cgroup: Option<&Cgroup>, root: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::wake_stopped;
-    use crate::system::proc::{RunState, stat};
+    use crate::system::proc::is_stopped;
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
     use std::process::Command;
@@ -64,7 +64,7 @@ mod tests {
         let state = |wanted| {
             (0..100).any(|_| {
                 sleep(Duration::from_millis(10));
-                (stat(child.id()).unwrap().state == RunState::Stopped) == wanted
+                is_stopped(child.id()) == wanted
             })
         };
         assert!(state(true), "it stops");

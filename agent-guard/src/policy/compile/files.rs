@@ -2,7 +2,7 @@
 //!
 //! A labelled object is known by its inode, and by its name in its directory, so that a path that is
 //! removed and made again, or does not exist yet, is labelled all the same. The directories above carry
-//! what lies below them: moving `/srv` moves `/srv/prod`.
+//! what lies below them: moving `/srv` moves `/srv/prod`. So do links that the path goes through, by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +54,16 @@ impl<'a> Labelled<'a> {
 
     fn directories(&self) -> &[Place<'a>] {
         &self.places[..self.above]
+    }
+
+    /// Every way that leads to it, as places that would take it with them: the directories above, and each link
+    /// behind the directories above that.
+    fn ways(&self) -> impl Iterator<Item = Vec<Place<'a>>> {
+        let links = self.facts.links.iter().filter_map(|link| {
+            let name = Place::Name(*link.directories.last()?, &link.name);
+            Some(link.directories.iter().map(|directory| Place::Inode(*directory)).chain([name]).collect())
+        });
+        std::iter::once(self.directories().to_vec()).chain(links)
     }
 
     /// The object's own place.
@@ -139,7 +149,7 @@ fn own_labels<'a>(paths: &[Labelled<'a>]) -> BTreeMap<Place<'a>, BTreeSet<u16>> 
     claims.into_iter().map(|(place, claimants)| (place, nearest(claimants))).collect()
 }
 
-/// For each directory on the way to a labelled path: the labels below it, and the one that it has itself.
+/// For each directory and link on a way to a labelled path: the labels behind it, and the one that it has itself.
 fn labels_below<'a>(
     paths: &[Labelled<'a>],
     own: &BTreeMap<Place<'a>, BTreeSet<u16>>,
@@ -147,12 +157,14 @@ fn labels_below<'a>(
     let unlabelled = BTreeSet::from([UNLABELLED]);
     let mut below: BTreeMap<Place<'a>, BTreeSet<u16>> = BTreeMap::new();
     for path in paths {
-        let mut nearest = &unlabelled;
-        for directory in path.directories() {
-            nearest = own.get(directory).unwrap_or(nearest);
-            let labels = below.entry(directory.clone()).or_default();
-            labels.insert(path.label);
-            labels.extend(nearest);
+        for way in path.ways() {
+            let mut nearest = &unlabelled;
+            for place in way {
+                nearest = own.get(&place).unwrap_or(nearest);
+                let labels = below.entry(place).or_default();
+                labels.insert(path.label);
+                labels.extend(nearest);
+            }
         }
     }
     below
@@ -182,7 +194,7 @@ mod tests {
     use agent_guard_common::rule::NAMED_CHILDREN;
 
     use crate::policy::compile::sample::{DEV, compiled, facts, ino, path_facts};
-    use crate::policy::compile::{CompileError, Compiled, Facts, LabelKind, Node};
+    use crate::policy::compile::{CompileError, Compiled, Facts, LabelKind, Link, Node};
 
     const MACHINE: &[&str] = &["/srv", "/srv/prod", "/srv/prod/db", "/srv/other", "/mnt"];
 
@@ -282,6 +294,43 @@ mod tests {
         facts.paths.insert("/data".to_owned(), path_facts(MACHINE, "/srv/prod"));
         let policy = on(&text, &facts);
         assert_eq!(inode(&policy, ino(MACHINE, "/srv/prod")), tell("data + link", "", false));
+    }
+
+    /// The facts for a policy with `/srv/prod`, which `app/current` leads to; `app` is at 40 below the root.
+    fn behind_a_link(text: &str) -> Facts {
+        let mut facts = facts(text, MACHINE);
+        let link = Link { directories: vec![(DEV, 1), (DEV, 40)], name: b"current".to_vec() };
+        facts.paths.get_mut("/srv/prod").unwrap().links = vec![link];
+        facts
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_known_by_its_name_and_the_directories_above_it_know_of_it() {
+        let text = policy("data: { paths: [/srv/prod] }");
+        let policy = on(&text, &behind_a_link(&text));
+        assert_eq!(name(&policy, 40, b"current"), tell("", "data", false));
+        assert_eq!(inode(&policy, 40), tell("", "data", true));
+        assert_eq!(inode(&policy, 1), tell("", "data", false));
+        assert_eq!(inode(&policy, ino(MACHINE, "/srv/prod")), tell("data", "", false), "the object stays what it is");
+    }
+
+    #[test]
+    fn a_link_within_a_label_keeps_that_label_too() {
+        let text = policy("data: { paths: [/srv/prod] }, app: { paths: [/app] }");
+        let mut facts = behind_a_link(&text);
+        facts.paths.get_mut("/app").unwrap().chain.push(Node { dev: DEV, ino: 40, name: b"app".to_vec() });
+        facts.paths.get_mut("/app").unwrap().missing.clear();
+        let policy = on(&text, &facts);
+        assert_eq!(name(&policy, 40, b"current"), tell("", "data + app", false));
+        assert_eq!(inode(&policy, 40), tell("app", "data + app", true));
+    }
+
+    #[test]
+    fn several_paths_through_one_link_are_composed() {
+        let text = policy("data: { paths: [/srv/prod] }, other: { paths: [/srv/other] }");
+        let mut facts = behind_a_link(&text);
+        facts.paths.get_mut("/srv/other").unwrap().links = facts.paths["/srv/prod"].links.clone();
+        assert_eq!(name(&on(&text, &facts), 40, b"current"), tell("", "data + other", false));
     }
 
     #[test]

@@ -54,6 +54,15 @@ pub struct Node {
     pub name: Vec<u8>,
 }
 
+/// A symbolic link on the way to a path: whoever moves it moves the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Device and inode of the directories above it: first the root, last the one that it lies in.
+    pub directories: Vec<(u32, u64)>,
+    /// Its name.
+    pub name: Vec<u8>,
+}
+
 /// What lies at a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathFacts {
@@ -63,6 +72,8 @@ pub struct PathFacts {
     pub missing: Vec<Vec<u8>>,
     /// Device and inode of the roots of mounts at or below the path.
     pub mounts: Vec<(u32, u64)>,
+    /// The links that were followed, in their order.
+    pub links: Vec<Link>,
 }
 
 /// A label as people see it.

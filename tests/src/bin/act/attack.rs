@@ -1,0 +1,159 @@
+//! Attacks on a hold: what an agent could try to get a held act done without an answer to it.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::child::Acting;
+use crate::file::c;
+use crate::{Done, perform};
+
+const PAGE: usize = 4096;
+
+/// A page that all children share with this process.
+pub(crate) fn shared() -> *mut libc::c_char {
+    static PAGE_AT: OnceLock<usize> = OnceLock::new();
+    let at = *PAGE_AT.get_or_init(|| {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, never unmapped.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, access, kind, -1, 0) };
+        assert!(page != libc::MAP_FAILED);
+        page as usize
+    });
+    at as *mut libc::c_char
+}
+
+/// Writes a text to the shared page.
+pub(crate) fn share(text: &str) {
+    let text = c(text);
+    let bytes = text.as_bytes_with_nul();
+    assert!(bytes.len() <= PAGE);
+    // SAFETY: the page holds the text; that children read it meanwhile is the point.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), shared(), bytes.len()) };
+}
+
+static HANDLER_PATH: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+/// What came of the handler's own act; -1 before it.
+static HANDLER_ERRNO: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn unlink_in_handler(_: i32) {
+    // SAFETY: the path was leaked before the handler was installed; `unlink` may be called in a handler.
+    let result = unsafe { libc::unlink(HANDLER_PATH.load(Ordering::SeqCst)) };
+    HANDLER_ERRNO.store(if result == 0 { 0 } else { Errno::last_raw() }, Ordering::SeqCst);
+}
+
+/// Deletes another file in a signal's handler, while an act is under way.
+fn with_handler(signal: i32, path: &str, act: &[&str]) -> Option<Done> {
+    HANDLER_PATH.store(c(path).into_raw(), Ordering::SeqCst);
+    let action = SigAction::new(SigHandler::Handler(unlink_in_handler), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler makes one system call.
+    unsafe { sigaction(Signal::try_from(signal).ok()?, &action) }.unwrap();
+    let done = perform(act)?;
+    Some(Done::found(json!({ "act": done.errno, "handler": HANDLER_ERRNO.load(Ordering::SeqCst) })))
+}
+
+/// Sends SIGCONT as fast as it goes.
+fn spam(pid: Pid, time: Duration) -> Done {
+    let start = Instant::now();
+    let mut sent = 0_u64;
+    while start.elapsed() < time && kill(pid, Signal::SIGCONT).is_ok() {
+        sent += 1;
+    }
+    Done::found(json!(sent))
+}
+
+/// Leaves a stopped process group without a parent: the kernel then sends it SIGHUP and SIGCONT.
+fn orphan(act: &[&str]) -> Option<Done> {
+    let done = Acting::start(|| {
+        let grandchild = Acting::start(|| perform(act).unwrap());
+        grandchild.await_stop();
+        Done::found(json!(grandchild.pid.as_raw()))
+    })
+    .finish();
+    Some(done)
+}
+
+/// Traces a child that acts, and lets none of its stops happen.
+fn trace(time: Duration, act: &[&str]) -> Option<Done> {
+    let child = Acting::start(|| {
+        ptrace::traceme().unwrap();
+        perform(act).unwrap()
+    });
+    let (start, mut stops) = (Instant::now(), 0_u64);
+    let end = loop {
+        match waitpid(child.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
+            WaitStatus::Stopped(pid, _) => {
+                stops += 1;
+                ptrace::cont(pid, None).unwrap();
+            }
+            WaitStatus::Exited(_, status) => break json!(status),
+            WaitStatus::Signaled(_, signal, _) => break json!(signal as i32),
+            _ if start.elapsed() > time => {
+                kill(child.pid, Signal::SIGKILL).unwrap();
+                waitpid(child.pid, None).unwrap();
+                break json!("killed");
+            }
+            _ => {}
+        }
+    };
+    Some(Done::found(json!({ "stops": stops, "end": end })))
+}
+
+/// Executes `program WORD DIRECTORY` while another process turns the word in shared memory back and forth.
+fn flip(count: u32, program: &str, words: [&str; 2], directory: &str) -> Option<Done> {
+    assert_eq!(words[0].len(), words[1].len());
+    share(words[0]);
+    let flipper = Acting::start(|| {
+        loop {
+            share(words[1]);
+            share(words[0]);
+        }
+    });
+    let mut ends = std::collections::BTreeMap::<String, u32>::new();
+    for _ in 0..count {
+        let done = perform(&["exec", "execve", program, "@", directory])?;
+        let end = format!("{} {}", done.errno, done.value);
+        *ends.entry(end).or_default() += 1;
+    }
+    kill(flipper.pid, Signal::SIGKILL).unwrap();
+    flipper.finish();
+    Some(Done::found(json!(ends)))
+}
+
+/// Attacks, by name.
+pub(crate) fn act(words: &[&str]) -> Option<Done> {
+    let seconds = |text: &str| text.parse().ok().map(Duration::from_secs_f32);
+    match *words {
+        ["share", text] => {
+            share(text);
+            Some(Done::found(json!(null)))
+        }
+        ["shared"] => {
+            // SAFETY: the page ends in zeros.
+            let text = unsafe { CStr::from_ptr(shared()) };
+            Some(Done::found(json!(text.to_string_lossy())))
+        }
+        // SAFETY: the page ends in zeros.
+        ["unlink-shared"] => Some(Done::of(unsafe { libc::unlink(shared()) })),
+        ["handle", signal, path, ref act @ ..] => with_handler(signal.parse().ok()?, path, act),
+        ["spam", pid, time] => Some(spam(Pid::from_raw(pid.parse().ok()?), seconds(time)?)),
+        ["signal", pid, signal] => {
+            let signal = Signal::try_from(signal.parse::<i32>().ok()?).ok()?;
+            let result = kill(Pid::from_raw(pid.parse().ok()?), signal);
+            Some(Done { errno: result.err().map_or(0, |errno| errno as i32), value: json!(null) })
+        }
+        ["orphan", ref act @ ..] => orphan(act),
+        ["trace", time, ref act @ ..] => trace(seconds(time)?, act),
+        ["flip", count, program, one, other, directory] => flip(count.parse().ok()?, program, [one, other], directory),
+        _ => None,
+    }
+}

@@ -89,7 +89,7 @@ pub fn set_tag(task: Pointer, enrolment: &Enrolment) -> Option<TagPointer> {
         tag.session = enrolment.session;
     });
     if !is_counted {
-        count_tasks(enrolment.session, 1);
+        count_tasks(&tag.get(), 1);
     }
     Some(tag)
 }
@@ -103,7 +103,7 @@ pub fn clear_tag(task: Pointer) -> Option<Tag> {
         return None;
     }
     tag.change(|tag| tag.serial = 0);
-    count_tasks(last.session, u64::MAX);
+    count_tasks(&last, u64::MAX);
     Some(last)
 }
 
@@ -145,10 +145,13 @@ pub fn count_of(session: u32) -> u64 {
     TASKS.get_ptr(session).map_or(0, |tasks| unsafe { core::ptr::read_volatile(tasks) })
 }
 
-/// Adds to the number of a session's living tasks.
+/// Adds to the number of a session's living tasks; a slot that is another session's by now is left alone.
 #[inline(always)]
-pub fn count_tasks(session: u32, change: u64) {
-    if let Some(tasks) = TASKS.get_ptr_mut(session) {
+fn count_tasks(tag: &Tag, change: u64) {
+    if session(tag).0 == state::FREE {
+        return;
+    }
+    if let Some(tasks) = TASKS.get_ptr_mut(tag.session) {
         // SAFETY: the value is an aligned u64 of a live map. The result is not used, so no fetching form is asked for.
         unsafe { core::arch::asm!("lock *(u64 *)({p} + 0) += {c}", p = in(reg) tasks, c = in(reg) change) };
     }

@@ -1,7 +1,7 @@
 //! The tree: how a tag is inherited, and how a session ends.
 
 use agent_guard_common::counter::Place;
-use agent_guard_common::session::Enrolment;
+use agent_guard_common::session::{Enrolment, state};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
@@ -29,7 +29,7 @@ pub fn task_alloc(context: LsmContext) -> i32 {
 #[lsm(hook = "task_free")]
 pub fn task_free(context: LsmContext) -> i32 {
     let Some(tag) = task::clear_tag(Pointer::new(context.arg::<*const u8>(0))) else { return 0 };
-    if task::count_of(tag.session) == 0 {
+    if task::session(&tag).0 != state::FREE && task::count_of(tag.session) == 0 {
         emit::ended(tag.session, tag.serial);
     }
     0

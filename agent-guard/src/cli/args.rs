@@ -62,7 +62,7 @@ pub enum Verb {
     /// Load the policy, attach to the kernel, and answer on the sockets
     #[command(after_long_help = "Example:\n  sudo agent-guard daemon --config /etc/agent-guard/config.yaml")]
     Daemon(Daemon),
-    /// Remove what the daemon leaves in the kernel when it goes, so that nothing is enforced any more
+    /// Remove every program, map and pin: nothing is enforced any more
     #[command(after_long_help = "Example:\n  sudo systemctl stop agent-guard && sudo agent-guard detach")]
     Detach(Detach),
     /// Write the manual page to standard output

@@ -262,7 +262,7 @@ fn an_approval_that_is_not_used_lapses_and_is_not_given_again() {
     game.play(reply(id, Choice::Approve));
     assert_eq!(game.later(GRANT_NS), ["forget 70", "tell refused", "resume 5 x1"]);
     assert_eq!(game.play(Event::Repeated(key(5, 5, Q))), ["answer 70 expired", "resume 5 x1"]);
-    assert_eq!(game.play(Event::Refused(key(5, 5, Q), Reason::Expired)), ["record refused"]);
+    assert_eq!(game.play(Event::Refused(key(5, 5, Q), Reason::Expired)), ["record refused", "forget 70"]);
     assert!(game.later(TIMEOUT).is_empty());
 }
 

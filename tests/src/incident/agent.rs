@@ -5,6 +5,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::guest::{Run, as_user, eventually};
 
@@ -21,6 +23,21 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("AWS_PAGER", ""),
     ("AWS_MAX_ATTEMPTS", "1"),
 ];
+
+/// How long the agent may take: each start of the AWS CLI costs a guest under emulation seconds, a busy host more.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits for what comes late, with long pauses: the agent needs the processor itself.
+pub(super) fn in_time<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        sleep(Duration::from_millis(200));
+    }
+}
 
 /// Puts the agent's script where its user can run it.
 pub(super) fn install() {
@@ -59,6 +76,12 @@ impl Agent {
     pub(super) fn works_on(&self) -> bool {
         let before = self.lines();
         eventually("the agent's other work goes on", || (self.lines() >= before + 5).then_some(true))
+    }
+
+    /// Waits for its end and returns its status.
+    pub(super) fn wait(&mut self) -> i32 {
+        in_time("the agent's end", || self.run.has_ended().then_some(()));
+        self.run.wait()
     }
 
     fn lines(&self) -> usize {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::guest::eventually;
+use super::agent::in_time;
 
 /// The stack that stood when the agent came.
 pub(super) const STACK: &str = "prod-cost-explorer-cn-north-1";
@@ -49,7 +49,7 @@ impl Cloud {
 
     /// Creates the stack unless it stands, and returns its id.
     pub(super) fn build(&self) -> String {
-        eventually("the cloud listens", || TcpStream::connect(ADDRESS).ok());
+        in_time("the cloud listens", || TcpStream::connect(ADDRESS).ok());
         if let Some(id) = self.stack() {
             return id;
         }

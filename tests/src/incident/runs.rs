@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::agent::{self, Agent};
+use super::agent::{self, Agent, in_time};
 use super::cloud::{Cloud, STACK};
 use super::story::Story;
 use crate::guest::{CONTROL_SOCKET, Daemon, approve, as_user, eventually, http, request, sessions};
@@ -55,7 +55,7 @@ fn prologue(story: &mut Story) -> World {
 fn unguarded(story: &mut Story, world: &World) {
     let stack = world.cloud.build();
     let mut agent = Agent::unguarded("unguarded", "cli");
-    let status = agent.run.wait();
+    let status = agent.wait();
     story.says(&agent.run.stdout());
     story.fact("the agent had its way: it deleted the stack and recreated it", status == 0);
     story.fact("the stack is gone", world.cloud.stack().as_ref() != Some(&stack));
@@ -67,7 +67,7 @@ fn expired(story: &mut Story, world: &World) {
     let request = held_command(story, &agent, "delete-stack");
     show(story, &request);
     stands(story, world, &stack, "while it waits");
-    let status = agent.run.wait();
+    let status = agent.wait();
     story.says(&agent.run.stderr());
     story.fact("nobody answered: the request expired", state(&request) == "expired");
     story.fact("the deletion was refused, and the agent goes on as after any failure", status == 126);
@@ -79,7 +79,7 @@ fn denied(story: &mut Story, world: &World) {
     let mut agent = Agent::guarded("denied", "cli");
     let request = held_command(story, &agent, "delete-stack");
     answer(story, &request, "deny", "patch it instead");
-    let status = agent.run.wait();
+    let status = agent.wait();
     story.says(&agent.run.stderr());
     story.fact("the person's no reached the agent, with the reason", {
         state(&request) == "denied" && agent.run.stderr().contains("patch it instead")
@@ -96,7 +96,7 @@ fn boto3(story: &mut Story, world: &World) {
     story.fact("the request shows what connects", words(&request).contains("delete_stack"));
     stands(story, world, &stack, "while it waits");
     answer(story, &request, "deny", "not by another door either");
-    let status = agent.run.wait();
+    let status = agent.wait();
     story.fact("the connection was refused", status == 1 && state(&request) == "denied");
     stands(story, world, &stack, "still");
 }
@@ -109,12 +109,12 @@ fn approved(story: &mut Story, world: &World) {
     let connection = held_connection(story, &agent);
     stands(story, world, &stack, "before the last yes");
     answer(story, &connection, "approve", "there is a backup");
-    agent.run.await_stdout("Deleted.");
+    in_time("the deletion's end", || agent.run.stdout().contains("Deleted.").then_some(()));
     story.fact("after the yes, and not before, the stack is gone", world.cloud.stack().is_none());
     story.says("One yes is for one act. To recreate the stack is another one:");
     let again = held_command(story, &agent, "create-stack");
     answer(story, &again, "deny", "first the backup");
-    agent.run.wait();
+    agent.wait();
     story.fact("what was not approved did not happen: nothing was recreated", world.cloud.stack().is_none());
     let log = world.daemon.audit();
     let place =
@@ -137,7 +137,7 @@ fn second_act(story: &mut Story) {
     story.fact("the agent's other work goes on", agent.works_on());
     story.fact("every file is there while it waits", count_files(Path::new(DATA)) == FILES);
     client(&["kill", "second-act"]);
-    story.fact("the person ends the session instead", agent.run.wait() == 137);
+    story.fact("the person ends the session instead", agent.wait() == 137);
     story.fact("every file is there", count_files(Path::new(DATA)) == FILES);
 }
 
@@ -156,7 +156,7 @@ fn killed(story: &mut Story, world: &World) {
     sleep(SILENCE + Duration::from_millis(300));
     let is_fresh = approved.elapsed() < APPROVAL;
     freeze(&cgroup, false);
-    let status = agent.run.wait();
+    let status = agent.wait();
     story.fact("the approval had not lapsed by itself", is_fresh);
     story.fact("without a daemon that accounts for it, the deletion was refused", status == 1);
     stands(story, world, &stack, "still");
@@ -180,11 +180,10 @@ fn held_connection(story: &mut Story, agent: &Agent) -> Value {
     request
 }
 
-/// Waits for what the agent asks. With long pauses: it takes seconds to come so far, and needs the processor itself.
+/// Waits for what the agent asks.
 fn held(agent: &Agent) -> Value {
     let path = format!("/v1/requests?state=pending&session={}", agent.run.name);
-    eventually("the agent asks", || {
-        sleep(Duration::from_millis(200));
+    in_time("the agent asks", || {
         let answer = http(CONTROL_SOCKET, "GET", &path, None).unwrap();
         answer.json().as_array().and_then(|requests| requests.first().cloned())
     })

@@ -27,7 +27,7 @@ while [ ! -e /tmp/attempts-over ]; do
   mv /srv/LABEL/keep /srv/moved-$i && echo ESCAPED rename
   mv /srv/bait /srv/LABEL/bait-$i && echo ESCAPED rename into
   echo x >> /srv/LABEL/keep && echo ESCAPED write
-  nc -w 1 127.9.0.1 7777 </dev/null
+  timeout 3 nc -w 1 127.9.0.1 7777 </dev/null
   echo round $i
   sleep 0.5
 done 2>/dev/null";
@@ -199,7 +199,7 @@ fn fault_after_detach_nothing_is_refused_any_more() {
     let denied = file("denied", "detached");
     // The kernel lets go of its programs a moment after the verb has returned.
     let script = "rm /srv/denied/detached; echo first=$?; read x; until rm /srv/denied/detached; do sleep 0.2; done; \
-                  nc -w 1 127.9.0.1 7778 </dev/null";
+                  timeout 3 nc -w 1 127.9.0.1 7778 </dev/null";
     let mut tree = Run::shell("detached", script);
     tree.await_stdout("first=1");
     let listener = TcpListener::bind("127.9.0.1:7778").unwrap();

@@ -232,7 +232,7 @@ fn hold_a_command_that_is_held_is_never_run_by_waking_it() {
     // By a sibling that sends SIGCONT as fast as it can.
     let child = agent.act(&format!("start {}", act.replacen("exec execve", "become execve", 1))).value;
     let request = id(&await_request_in("command-wake"));
-    let sent = agent.act(&format!("spam {child} 1.0")).value.as_u64().unwrap();
+    let sent = agent.act(&format!("spam {child} 0.3")).value.as_u64().unwrap();
     assert!(sent > 10, "{sent}");
     assert_eq!(asked("command-wake").len(), 1, "a stray wake-up is no question of its own");
     deny(&request);

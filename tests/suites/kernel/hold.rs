@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use agent_guard_tests::guest::{
-    Agent, approve, await_request_in, deny, eventually, never_within, proc_state, request, unused_answers,
+    Agent, answer, approve, await_request_in, deny, eventually, never_within, proc_state, request, unused_answers,
 };
 use serde_json::json;
 
@@ -115,12 +115,22 @@ fn hold_is_not_ended_by_stray_wake_ups() {
     let path = files("spam-file", &["f"]);
     let child = agent.act(&format!("start unlink {path}/f")).value;
     let request = await_request_in("spam-file");
-    agent.act(&format!("spam {child} 1.0"));
+    agent.act(&format!("spam {child} 0.5"));
     assert!(exists(&format!("{path}/f")));
     assert_eq!(asked("spam-file").len(), 1, "one question however often it is put");
-    approve(&id(&request));
-    assert_eq!(agent.act(&format!("reap {child}")).errno, 0);
-    assert!(!exists(&format!("{path}/f")));
+    if answer(&id(&request), "approve").status < 300 {
+        assert_eq!(agent.act(&format!("reap {child}")).errno, 0);
+        assert!(!exists(&format!("{path}/f")));
+        return;
+    }
+    // Woken so often that the kernel has refused it.
+    assert_eq!(agent.act(&format!("reap {child}")).errno, EPERM);
+    assert!(exists(&format!("{path}/f")));
+    let is_it = |record: &serde_json::Value| {
+        record["act"]["session"]["name"] == "spam-file"
+            && record["reason"].as_str().is_some_and(|reason| reason.contains("too often"))
+    };
+    assert!(daemon().audit().iter().any(is_it), "refused for another reason: {:?}", asked("spam-file"));
 }
 
 #[test]

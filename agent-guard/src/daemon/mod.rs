@@ -44,7 +44,7 @@ use crate::kernel::{self, EventReader, Kernel};
 use crate::session::{Registry, SessionKey};
 use crate::system::inbox::{self, Inbox};
 use crate::system::signal::Signal;
-use crate::system::{clock, limits, paths, random};
+use crate::system::{clock, limits, memory, paths, random};
 
 /// Calls that may wait for the loop.
 const CALLS: usize = 256;
@@ -134,15 +134,21 @@ struct Daemon {
     results: mpsc::Sender<Done>,
 }
 
+/// Turns of the runtime between two looks at its sockets.
+const TURNS_PER_LOOK: u32 = 4;
+
 /// Runs the daemon until it is told to stop. Refusals go on without it: programs and maps stay pinned.
 pub fn run(flags: Flags) -> Result<(), Error> {
     let config = Config::read(flags)?;
     limits::raise_open_files();
+    memory::bound();
     // Before any thread starts: each inherits what is blocked.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     inbox::block(&signals).map_err(Error::Start)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Calls are looked for often: while the kernel has events without end, nothing else would make room for them.
+        .event_interval(TURNS_PER_LOOK)
         .max_blocking_threads(WORKERS)
         .build()
         .map_err(Error::Start)?;
@@ -177,6 +183,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     }));
     daemon.record(&Entry::new(clock::now(), What::DaemonStarted));
     daemon.wake_all();
+    memory::give_back();
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
     let ended = daemon.turn(Sources { events, incoming, done, signals }).await;
@@ -201,6 +208,8 @@ struct Sources {
 impl Sources {
     /// The next event; waits no longer than it is told to.
     async fn next(&mut self, wait: Duration) -> Result<Event, Error> {
+        // A tree that is refused things in a tight loop must not keep the API's own tasks from running.
+        tokio::task::yield_now().await;
         // Every branch is safe to be dropped half-way: what was not returned is still queued.
         Ok(tokio::select! {
             signal = self.signals.next() => Event::Signal(signal.map_err(Error::Start)?.signal),

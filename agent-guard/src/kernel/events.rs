@@ -168,7 +168,7 @@ impl std::fmt::Debug for EventReader {
 }
 
 /// Records taken at once, so that calls and ticks get their turn.
-const BATCH: usize = 256;
+const BATCH: usize = 32;
 
 impl EventReader {
     /// Takes the ring. Must be called inside a tokio runtime.

@@ -45,7 +45,9 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     let reader = EventReader::new(ring)?;
     let mut maps = Maps::take(&mut object)?;
     make_key(&mut maps)?;
-    Ok((Kernel { maps, _object: object, _claim: claim }, reader))
+    // The pins keep programs and maps; the object itself is several megabytes of what they were made of.
+    drop(object);
+    Ok((Kernel { maps, _claim: claim }, reader))
 }
 
 /// Without `bpf` in the list programs load, attach, pin, and enforce nothing.

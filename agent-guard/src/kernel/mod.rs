@@ -39,8 +39,6 @@ pub struct Options {
 /// The loaded kernel side. Owned by the daemon's one loop; every call is one or a few quick system calls.
 pub struct Kernel {
     maps: maps::Maps,
-    /// Owns the programs; the links are pinned and outlive it.
-    _object: aya::Ebpf,
     /// Keeps other daemons, and `detach`, off the pins.
     _claim: system::paths::Claim,
 }

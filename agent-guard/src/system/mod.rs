@@ -12,6 +12,7 @@ pub mod host;
 pub mod inbox;
 pub mod job;
 pub mod limits;
+pub mod memory;
 pub mod paths;
 pub mod peer;
 pub mod proc;

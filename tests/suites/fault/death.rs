@@ -83,7 +83,7 @@ fn nothing_escapes(rounds: u32) {
 }
 
 #[test]
-fn fault_killing_the_daemon_never_lets_a_forbidden_act_through() {
+fn long_fault_killing_the_daemon_never_lets_a_forbidden_act_through() {
     nothing_escapes(2);
 }
 

@@ -44,8 +44,8 @@ fn no_instant_is_open(reloads: u32) {
     // Both must have begun before the first change.
     assert_eq!(mover.errno("rename /srv/one/f /srv/two/f"), 1);
     assert_eq!(deleter.errno(&format!("unlink {}", keep.display())), 1);
-    mover.begin(&format!("until {over} rename /srv/one/f /srv/two/f"));
-    deleter.begin(&format!("until {over} unlink {}", keep.display()));
+    mover.begin(&format!("until {over} 1000 rename /srv/one/f /srv/two/f"));
+    deleter.begin(&format!("until {over} 1000 unlink {}", keep.display()));
     for reload in 0..reloads {
         let (before, refused) = (generation(), refusals(daemon));
         if reload % 3 == 2 {

@@ -92,7 +92,7 @@ fn fault_directories_that_are_not_private_are_refused() {
 }
 
 #[test]
-fn fault_a_second_daemon_is_refused_and_the_first_goes_on() {
+fn long_fault_a_second_daemon_is_refused_and_the_first_goes_on() {
     let daemon = daemon();
     let (status, said) = run("agent-guard", &["daemon"]);
     assert_eq!(status, 7);
@@ -167,7 +167,7 @@ fn fault_a_pinned_map_of_another_shape_is_refused() {
 }
 
 #[test]
-fn fault_a_full_disk_refuses_approvals_instead_of_granting_them_unrecorded() {
+fn long_fault_a_full_disk_refuses_approvals_instead_of_granting_them_unrecorded() {
     let daemon = daemon();
     daemon.terminate();
     let log = "/var/log/agent-guard";

@@ -183,7 +183,6 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     }));
     daemon.record(&Entry::new(clock::now(), What::DaemonStarted));
     daemon.wake_all();
-    memory::give_back();
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
     let ended = daemon.turn(Sources { events, incoming, done, signals }).await;

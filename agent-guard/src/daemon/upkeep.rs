@@ -13,10 +13,12 @@ use crate::decision::{Event, Task};
 use crate::session::SessionKey;
 use crate::system::cgroup::Cgroup;
 use crate::system::proc::{self, RunState};
-use crate::system::{clock, signal};
+use crate::system::{clock, memory, signal};
 
 /// How often the machine is looked at, in nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
+/// How often memory that was freed is given back, in nanoseconds.
+const TRIM_NS: u64 = 10_000_000_000;
 /// Time for an act that was just let pass, in nanoseconds.
 const SOON_NS: u64 = 10_000_000;
 /// The shortest pause, so that the loop never spins.
@@ -27,6 +29,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(super) struct Clockwork {
     heartbeat_ns: u64,
     look_ns: u64,
+    trim_ns: u64,
     /// A look at the policy's paths is under way, or a new policy is.
     looking: bool,
     reloads: u32,
@@ -79,6 +82,10 @@ impl Daemon {
         self.wakes.forget(now);
         for look in self.wakes.due(now) {
             self.look_after(look);
+        }
+        if now >= self.clockwork.trim_ns {
+            self.clockwork.trim_ns = now + TRIM_NS;
+            memory::give_back();
         }
         if now >= self.clockwork.look_ns {
             self.clockwork.look_ns = now + LOOK_NS;

@@ -5,10 +5,17 @@ use nix::libc;
 /// Arenas for all threads. By default each thread that reads a held process would get one of its own, and keep it.
 const ARENAS: libc::c_int = 2;
 
-/// Bounds the allocator's arenas. Must be called before other threads are started.
+/// Blocks from this size on are mapped by themselves, in bytes. To set it keeps the allocator from raising it with
+/// every large block that is freed, after which large blocks stay in the heap for good.
+const MAPPED: libc::c_int = 128 << 10;
+
+/// Bounds what the allocator keeps. Must be called before other threads are started.
 pub fn bound() {
-    // SAFETY: the call takes two integers, and no other thread is there to allocate meanwhile.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+    // SAFETY: the calls take two integers, and no other thread is there to allocate meanwhile.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+    }
 }
 
 /// Gives back what was freed: loading parses all types of the kernel, several times.

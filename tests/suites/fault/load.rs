@@ -128,7 +128,7 @@ fn many_questions_are_small(sessions: u64, questions: u64) {
 }
 
 #[test]
-fn fault_the_daemon_stays_small_with_10_sessions_and_200_requests() {
+fn long_fault_the_daemon_stays_small_with_10_sessions_and_200_requests() {
     many_questions_are_small(10, 20);
 }
 

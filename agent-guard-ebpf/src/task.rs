@@ -162,7 +162,7 @@ fn count_tasks(tag: &Tag, change: u64) {
 pub fn session(tag: &Tag) -> (u32, u32) {
     match SESSIONS.get_ptr(tag.session) {
         Some(record) => {
-            // SAFETY: the map's value is valid until the program ends. The daemon writes the serial last.
+            // SAFETY: the map's value is valid until the program ends.
             let record: &SessionRecord = unsafe { &*record };
             if record.serial == tag.serial { (record.state, record.profile) } else { (state::FREE, 0) }
         }

@@ -22,7 +22,7 @@ pub(super) struct Matrix {
 
 /// Orders cells by strictness; of equals, the earlier rule's is the greater, and the default's the least.
 pub(super) const fn strictness(cell: &Cell) -> (u8, u8, Reverse<u16>) {
-    (cell.verdict, cell.tier, Reverse(cell.rule.wrapping_sub(1)))
+    (Verdict::strictness(cell.verdict), cell.tier, Reverse(cell.rule.wrapping_sub(1)))
 }
 
 impl Matrix {

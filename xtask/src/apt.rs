@@ -65,12 +65,15 @@ impl Apt {
         command
     }
 
-    /// Returns the names of the packages that `package` of `release` depends on.
-    ///
-    /// Without a release: the newest of the stable one and its security updates, as on a real machine.
-    pub(crate) fn depends(&self, package: &str, release: Option<&str>) -> Result<Vec<String>> {
-        let preferred = release.map(|release| format!("-oAPT::Default-Release={release}"));
-        let record = self.command("apt-cache").args(preferred).args(["show", "--no-all-versions", package]).read()?;
+    /// Returns the names of all packages that begin so.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = self.command("apt-cache").args(["pkgnames", prefix]).read()?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Returns the names of the packages that `package` depends on.
+    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let record = self.command("apt-cache").args(["show", "--no-all-versions", package]).read()?;
         Ok(dependencies(&record))
     }
 

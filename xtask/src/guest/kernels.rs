@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::apt::{self, Apt};
+use crate::apt::Apt;
 use crate::guest::modules::{self, Module};
 use crate::paths;
 use crate::process::Run as _;
@@ -46,7 +46,7 @@ pub(crate) enum Kernel {
     /// Debian 13's, from Debian 12's backports.
     #[value(name = "6.12")]
     Stable,
-    /// The newest that Debian's backports have.
+    /// From Debian 13's backports.
     #[value(name = "7.2")]
     Newest,
 }
@@ -60,14 +60,6 @@ impl Kernel {
             Self::Oldest => "6.1",
             Self::Stable => "6.12",
             Self::Newest => "7.2",
-        }
-    }
-
-    fn archive(self) -> Option<&'static str> {
-        match self {
-            Self::Oldest => None,
-            Self::Stable => Some(apt::BACKPORTS),
-            Self::Newest => Some(apt::NEXT_BACKPORTS),
         }
     }
 }
@@ -132,21 +124,25 @@ fn assemble(kernel: Kernel, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Follows the meta package to the packages that hold the files.
+/// Finds the packages that hold the files of the series' newest kernel.
+///
+/// The meta package is not asked: it moves on to the next series, while the archive keeps the images of this one.
 fn packages(apt: &Apt, kernel: Kernel) -> Result<Vec<String>> {
-    let image = apt
-        .depends("linux-image-cloud-amd64", kernel.archive())?
-        .into_iter()
-        .find(|name| name.starts_with("linux-image-"))
-        .context("`linux-image-cloud-amd64` depends on no image")?;
-    if !image.starts_with(&format!("linux-image-{kernel}.")) {
-        bail!("the archive now has `{image}` where kernel {kernel} is expected");
-    }
+    let names = apt.names(&format!("linux-image-{kernel}."))?;
+    let image = newest(names).with_context(|| format!("the archive has no image of kernel {kernel} any more"))?;
     let parts = ["linux-binary-", "linux-modules-"];
-    let mut packages = apt.depends(&image, kernel.archive())?;
+    let mut packages = apt.depends(&image)?;
     packages.retain(|name| parts.iter().any(|part| name.starts_with(part)));
     packages.push(image);
     Ok(packages)
+}
+
+/// Returns the newest image among packages of one series; those of debug symbols and unsigned files are none.
+fn newest(names: Vec<String>) -> Option<String> {
+    let numbers = |name: &String| -> Vec<u64> {
+        name.split(|character: char| !character.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    names.into_iter().filter(|name| name.ends_with("-cloud-amd64")).max_by_key(numbers)
 }
 
 /// Finds the one directory of modules, and the kernel release it is named for.
@@ -205,4 +201,21 @@ fn decompressed(file: &Path) -> Result<Vec<u8>> {
         Command::new("xz").arg("--decompress").arg("--keep").arg(file).run()?;
     }
     paths::read(file.with_extension("").with_extension("ko"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_image_is_found_by_its_numbers() {
+        let names = |names: &[&str]| names.iter().map(|name| format!("linux-image-{name}")).collect();
+        let found = |list: &[&str]| newest(names(list)).map(|name| name.replace("linux-image-", ""));
+        let later = ["7.2.9+deb13-cloud-amd64", "7.2.12+deb13-cloud-amd64", "7.2.13+deb13-cloud-amd64-dbg"];
+        assert_eq!(found(&later).as_deref(), Some("7.2.12+deb13-cloud-amd64"));
+        let earlier =
+            ["6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64", "6.1.0-57-cloud-amd64-unsigned", "6.1.0-60-amd64"];
+        assert_eq!(found(&earlier).as_deref(), Some("6.1.0-56-cloud-amd64"));
+        assert_eq!(found(&["7.3.4+deb13-amd64"]), None);
+    }
 }

@@ -28,7 +28,7 @@ pub const ENROLMENTS: u32 = 1024;
 pub const ANSWERS: u32 = 16_384;
 /// Bytes of the event ring: a power of two and a multiple of the page size.
 pub const RING_BYTES: u32 = 4 << 20;
-/// Bytes of the ring that only questions may use, so that a flood of audit events cannot silence them.
+/// Bytes of the ring that only new questions may use, so that a flood of other events cannot silence them.
 pub const RING_RESERVE: u64 = 2 << 20;
 
 /// Levels of directories that the walk climbs; what lies deeper cannot be decided.

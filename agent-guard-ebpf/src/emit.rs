@@ -1,7 +1,8 @@
 //! Events: how what happened is told to the daemon.
 //!
 //! An event is a copy of a verdict, never its condition, with one exception: a question that cannot be
-//! delivered must not be put. Events that only inform leave the last part of the ring to questions.
+//! delivered must not be put. Events that only inform, and repeats, leave the
+//! last part of the ring to new questions.
 
 use agent_guard_common::counter::Place;
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
@@ -57,12 +58,12 @@ pub fn ended(session: u32, serial: u64) {
 #[inline(always)]
 pub fn tell<O: Object>(story: &Story<'_>, object: &O) -> bool {
     let is_question = story.kind == kind::QUESTION || story.kind == kind::REPEAT;
-    if !is_question {
+    // Repeats as well: whoever wakes its own held threads without end must not silence the questions of others.
+    if story.kind != kind::QUESTION {
         // SAFETY: the map is a ring buffer.
         let waiting = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
         if waiting > u64::from(RING_BYTES) - RING_RESERVE {
-            count(Place::EventLost, 0);
-            return false;
+            return lost(is_question);
         }
     }
     let (record, head) = if O::HAS_PATHS {

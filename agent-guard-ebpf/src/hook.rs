@@ -20,7 +20,7 @@ use crate::task::{self, TagPointer};
 const PASS: i32 = 0;
 const EPERM: i32 = -1;
 /// ERESTARTNOINTR: the kernel runs the call again when the thread has been continued.
-const RESTART: i32 = -513;
+pub const RESTART: i32 = -513;
 
 /// What a hook is about.
 pub trait Object {
@@ -149,6 +149,12 @@ pub fn stricter(one: Finding, other: Finding) -> Finding {
 #[inline(always)]
 pub fn strictness(finding: &Finding) -> u8 {
     Verdict::strictness(finding.cell.verdict)
+}
+
+/// Whether an act passes, and nobody need hear of it.
+#[inline(always)]
+pub fn passes_unseen(caller: &Caller, finding: &Finding) -> bool {
+    finding.cell.verdict == Verdict::Allow as u8 && Facts::decided(finding.cell.verdict, caller.state)
 }
 
 /// Judges a finding and does what the judgement says. `passes`: hooks that one approval must let through.

@@ -21,9 +21,12 @@ pub use agent_guard_common::limits::DEPTH;
 // include/uapi/linux/stat.h
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
+const S_IFREG: u16 = 0o100_000;
 
 /// include/linux/dcache.h: not (yet) connected to its file system's root.
 const DCACHE_DISCONNECTED: u32 = 0x20;
+/// The same: nobody knows yet whether there is anything of this name.
+const DCACHE_PAR_LOOKUP: u32 = 0x1000_0000;
 
 /// A directory entry, existing or not.
 #[derive(Clone, Copy)]
@@ -48,9 +51,21 @@ impl Entry {
     }
 
     #[inline(always)]
-    fn is_directory(self) -> bool {
+    fn is(self, kind: u16) -> bool {
         let inode = self.0.follow(&member::DENTRY_INODE);
-        !inode.is_null() && inode.load::<u16>(&member::INODE_MODE) & S_IFMT == S_IFDIR
+        !inode.is_null() && inode.load::<u16>(&member::INODE_MODE) & S_IFMT == kind
+    }
+
+    /// Whether it is a regular file.
+    #[inline(always)]
+    pub fn is_regular(self) -> bool {
+        self.is(S_IFREG)
+    }
+
+    /// Whether the kernel is still looking for what bears this name.
+    #[inline(always)]
+    pub fn is_in_lookup(self) -> bool {
+        self.0.load::<u32>(&member::DENTRY_FLAGS) & DCACHE_PAR_LOOKUP != 0
     }
 
     /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
@@ -106,7 +121,7 @@ impl Entry {
         let ino = self.inode();
         head.dev = self.device();
         head.ino = if ino == 0 { self.parent().inode() } else { ino };
-        if self.is_directory() {
+        if self.is(S_IFDIR) {
             head.flags |= flag::DIRECTORY;
         }
     }

@@ -8,6 +8,7 @@ use agent_guard_common::control::{HEARTBEAT, KEY_0, KEY_1};
 use agent_guard_common::counter::Place;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::operation::Operation;
+use agent_guard_common::verdict::Reason;
 use aya_ebpf::helpers::generated::{bpf_send_signal, bpf_send_signal_thread};
 
 use crate::hook::{Caller, Object};
@@ -16,6 +17,7 @@ use crate::maps::ANSWERS;
 use crate::task;
 
 const SIGKILL: u32 = 9;
+const SIGCONT: u32 = 18;
 const SIGSTOP: u32 = 19;
 
 /// How the caller's question about this object stands.
@@ -119,6 +121,47 @@ pub fn note(caller: &Caller, operation: Operation, standing: &Standing, question
         tag.operation = operation as u32;
         tag.asks = standing.asks + 1;
     });
+}
+
+/// Makes the call run again at once, without a question and without a stop: once in a row for one
+/// object, as a file system may know no more the second time. `false` when it is to be judged as it is.
+///
+/// A stop that is taken back before it happens leaves the kernel with signals to look at, and so restarts the call.
+#[inline(always)]
+pub fn again<O: Object>(caller: &Caller, object: &O, operation: Operation) -> bool {
+    if task::obstacle(caller.task, operation) as u32 != Reason::None as u32 {
+        return false;
+    }
+    let (hash, tag) = (object.hash(key()), caller.tag.get());
+    if tag.operation == operation as u32 && tag.object == hash {
+        return false;
+    }
+    caller.tag.change(|tag| {
+        tag.question = 0;
+        tag.operation = operation as u32;
+        tag.object = hash;
+    });
+    stop() && go_on()
+}
+
+/// Forgets that a call was made to run [`again`]: what comes next is another call, or the end of this one.
+#[inline(always)]
+pub fn looked(caller: &Caller) {
+    caller.tag.change(|tag| {
+        if tag.question == 0 {
+            tag.object = 0;
+        }
+    });
+}
+
+#[inline(always)]
+fn go_on() -> bool {
+    // SAFETY: the helper takes a signal number.
+    let result = unsafe { bpf_send_signal_thread(SIGCONT) };
+    if result != 0 {
+        count(Place::StopFailed, result);
+    }
+    result == 0
 }
 
 /// Stops the current thread on its way out of the kernel.

@@ -23,6 +23,10 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 const NS_PER_TICK: u64 = 10_000_000;
 /// The same number in the 64-bit and the 32-bit table.
 const NR_IO_URING_ENTER: u64 = 426;
+/// Its third argument has the options.
+const NR_WAIT4: u64 = 61;
+// include/uapi/linux/wait.h
+const WUNTRACED: u64 = 2;
 /// arch/x86/include/asm/thread_info.h
 const TS_COMPAT: u32 = 2;
 // enum pid_type, include/linux/pid.h
@@ -199,14 +203,12 @@ pub fn is_compat(task: Pointer) -> bool {
     task.load::<u32>(&member::TASK_STATUS) & TS_COMPAT != 0
 }
 
-/// Whether a job-control shell started the task as a job: it leads a process group on a terminal, and its
-/// parent is of the same session but of another group. Such a shell would take a hold for Ctrl-Z.
+/// Whether a job-control shell started the task as a job: it leads a process group, and its parent is of the same
+/// session but of another group, and has a terminal or waits to hear of stops. Such a shell would take a hold for
+/// Ctrl-Z.
 #[inline(always)]
 fn job_controlled(task: Pointer) -> bool {
     let signal = task.follow(&member::TASK_SIGNAL);
-    if signal.follow(&member::SIGNAL_TTY).is_null() {
-        return false;
-    }
     if pid(signal, PIDTYPE_PGID) != pid(signal, PIDTYPE_TGID) {
         return false;
     }
@@ -216,7 +218,16 @@ fn job_controlled(task: Pointer) -> bool {
         return false;
     }
     let shell = parent.follow(&member::TASK_SIGNAL);
-    pid(shell, PIDTYPE_SID) == pid(signal, PIDTYPE_SID) && pid(shell, PIDTYPE_PGID) != pid(signal, PIDTYPE_PGID)
+    pid(shell, PIDTYPE_SID) == pid(signal, PIDTYPE_SID)
+        && pid(shell, PIDTYPE_PGID) != pid(signal, PIDTYPE_PGID)
+        && (!signal.follow(&member::SIGNAL_TTY).is_null() || waits_for_stops(parent))
+}
+
+/// Whether a task is in `wait4` and asks to be told of children that stop.
+#[inline(always)]
+fn waits_for_stops(task: Pointer) -> bool {
+    let registers = registers(task);
+    registers.load::<u64>(&member::REGS_ORIG_AX) == NR_WAIT4 && registers.load::<u64>(&member::REGS_DX) & WUNTRACED != 0
 }
 
 #[inline(always)]

@@ -8,6 +8,7 @@ use aya_ebpf::programs::LsmContext;
 use crate::hook::{self, Caller};
 use crate::kernel::{Pointer, member};
 use crate::object::{Ends, Entry};
+use crate::question;
 
 // include/uapi/asm-generic/fcntl.h
 const O_ACCMODE: u32 = 3;
@@ -31,6 +32,7 @@ fn entry(context: &LsmContext, argument: usize) -> Entry {
 #[lsm(hook = "file_open")]
 pub fn file_open(context: LsmContext) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
+    question::looked(&caller);
     let file = Pointer::new(context.arg::<*const u8>(0));
     let flags: u32 = file.load(&member::FILE_FLAGS);
     let mode: u32 = file.load(&member::FILE_MODE);
@@ -48,10 +50,11 @@ pub fn file_open(context: LsmContext) -> i32 {
     let mut passes = 1;
     if flags & O_TRUNC != 0 {
         let truncate = hook::cell(&caller.policy, Operation::Truncate, finding.label as u16);
-        // The truncation itself meets a second hook in the same call, with the same question.
         if hook::strictness(&truncate) >= hook::strictness(&finding) {
             finding = truncate;
-            passes = 2;
+            // The truncation itself meets a second hook in the same call, with the same question; only regular files
+            // are truncated (fs/namei.c, `do_open`).
+            passes = if entry.is_regular() { 2 } else { 1 };
         }
     }
     hook::conclude(&caller, &entry, &finding, passes)
@@ -60,7 +63,19 @@ pub fn file_open(context: LsmContext) -> i32 {
 /// fs/namei.c, `may_o_create(dir, dentry, mode)` and `do_mknodat`: a new file, node or socket.
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(context: LsmContext) -> i32 {
-    hook::gate(&entry(&context, 1), Operation::Create)
+    let Some(caller) = Caller::current() else { return 0 };
+    let entry = entry(&context, 1);
+    let finding = hook::find(&entry, &caller.policy, Operation::Create);
+    // An open with O_CREAT comes here before it has looked whether the file is there, and then forgets what it was
+    // told (`lookup_open`). The second time its name is known.
+    if entry.is_in_lookup()
+        && !hook::passes_unseen(&caller, &finding)
+        && question::again(&caller, &entry, Operation::Create)
+    {
+        return hook::RESTART;
+    }
+    question::looked(&caller);
+    hook::conclude(&caller, &entry, &finding, 1)
 }
 
 /// fs/namei.c, `do_mkdirat(dir, dentry, mode)`.

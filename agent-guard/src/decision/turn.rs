@@ -121,8 +121,8 @@ impl<'a> Turn<'a> {
         }
         self.audit_thread(key.task, What::Refused, Some(reason.text().to_owned()));
         let Some(thread) = self.drop_thread(key.task) else { return };
-        if matches!(thread.phase, Phase::Refused(_)) {
-            // One that was left twice is still there once.
+        if matches!(thread.phase, Phase::Refused(_) | Phase::Approved { .. }) {
+            // One that was left twice is still there once; and an approval may cross a refusal of the kernel's own.
             self.effects.push(Effect::ForgetAnswer(key));
         }
         if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request) {

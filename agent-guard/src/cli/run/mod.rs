@@ -18,8 +18,9 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-/// Time for the session's last notices once its command has ended.
-const LAST_WORDS: Duration = Duration::from_millis(150);
+/// Time for the session's last notices once its command has ended. The stream ends with the session, so that it is only
+/// waited out where the command has left others behind.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the command was not run, or cannot be kept.
 #[derive(Debug, thiserror::Error)]

@@ -26,13 +26,15 @@ abi! {
 
 abi! {
     /// The answer. The kernel deletes it when its last use is spent.
-    pub struct Answer = 32 {
+    pub struct Answer = 40 {
         /// Hash of the object that was asked about.
         pub object: u64,
         /// Void after this instant of CLOCK_MONOTONIC, in nanoseconds. Refusals do not expire.
         pub expires_ns: u64,
         /// What the arguments must hash to, for a command; 0 otherwise.
         pub argv: u64,
+        /// The same of `argv[0]` alone and its NUL: a script's interpreter takes its place, and then it is not compared.
+        pub name: u64,
         /// See [`answered`].
         pub kind: u32,
         /// Hook passes left: one, or two where one call meets two hooks (open with O_TRUNC).

@@ -17,6 +17,8 @@ macro_rules! members {
             DENTRY_NAME_LEN, "dentry", "d_name.len";
             INODE_NUMBER, "inode", "i_ino";
             INODE_MODE, "inode", "i_mode";
+            INODE_ACTS, "inode", "i_op";
+            ACTS_ATOMIC_OPEN, "inode_operations", "atomic_open";
             SUPER_DEV, "super_block", "s_dev";
             PATH_DENTRY, "path", "dentry";
             FILE_DENTRY, "file", "f_path.dentry";
@@ -41,6 +43,7 @@ macro_rules! members {
             MM_ARG_START, "mm_struct", "arg_start";
             MM_ARG_END, "mm_struct", "arg_end";
             REGS_ORIG_AX, "pt_regs", "orig_ax";
+            REGS_AX, "pt_regs", "ax";
             REGS_SI, "pt_regs", "si";
             REGS_DX, "pt_regs", "dx";
             REGS_CX, "pt_regs", "cx";

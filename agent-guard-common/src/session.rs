@@ -54,7 +54,7 @@ abi! {
 
 abi! {
     /// The tag in a task's storage, and the question that the task is waiting with.
-    pub struct Tag = 64 {
+    pub struct Tag = 80 {
         /// The session's serial.
         pub serial: u64,
         /// The session's slot.
@@ -73,5 +73,9 @@ abi! {
         pub argv: u64,
         /// Programs (file name, and name it was called by) whose patterns the pending `execve` meets; 0 for none.
         pub programs: [u64; 2],
+        /// What `argv[0]` must hash to, where the kernel leaves it as it was; see [`crate::answer::Answer::name`].
+        pub name: u64,
+        /// 1 between an `execve` that must be proven and its proof: a task that goes on without one is refused all.
+        pub unproven: u64,
     }
 }

@@ -17,7 +17,7 @@ use crate::hook::{self, Caller, Finding, Policy};
 use crate::kernel::{Pointer, copy, count, member};
 use crate::maps::{COMMANDS, WORDS};
 use crate::program::Program;
-use crate::question;
+use crate::question::{self, Standing};
 use crate::task;
 
 // arch/x86/include/generated/uapi/asm/unistd_64.h; the 32-bit numbers are told apart by TS_COMPAT.
@@ -61,12 +61,13 @@ impl Programs {
 
     /// Notes in the tag what `sched_process_exec` must find.
     #[inline(always)]
-    pub fn expect(&self, caller: &Caller, program: &Program, argv: u64) {
+    pub fn expect(&self, caller: &Caller, program: &Program, standing: &Standing) {
         let names = if self.is_empty() { [0; 2] } else { self.names };
         caller.tag.change(|tag| {
             tag.programs = names;
             tag.argc = program.argc;
-            tag.argv = argv;
+            tag.argv = standing.argv;
+            tag.name = standing.name;
         });
     }
 }
@@ -313,15 +314,16 @@ struct Hashing {
 /// rest; the kernel's own counts before and after say how many words to skip.
 #[inline(always)]
 pub fn is_as_judged(caller: &Caller, bprm: Pointer) -> bool {
-    let tag = caller.tag.get();
-    if tag.argv == 0 && tag.programs[0] == 0 && tag.programs[1] == 0 {
+    let (argv, programs) = caller.tag.part(|tag| (tag.argv, tag.programs));
+    if argv == 0 && programs[0] == 0 && programs[1] == 0 {
         return true;
     }
     let mm = caller.task.follow(&member::TASK_MM);
     let (start, end): (u64, u64) = (mm.load(&member::MM_ARG_START), mm.load(&member::MM_ARG_END));
     let argc: u32 = bprm.load(&member::BPRM_ARGC);
-    let kept = tag.argc.saturating_sub(1);
-    let programs = Programs::named(tag.programs, caller.policy.slot);
+    let argc_before = caller.tag.part(|tag| tag.argc);
+    let kept = argc_before.saturating_sub(1);
+    let programs = Programs::named(programs, caller.policy.slot);
     let mut words = Final {
         runs: Runs::new(&programs),
         at: start,
@@ -336,8 +338,12 @@ pub fn is_as_judged(caller: &Caller, bprm: Pointer) -> bool {
     if words.readable == 0 {
         return false;
     }
-    if tag.argv != 0 {
-        return hash_of(words.kept_at, end) == tag.argv;
+    if argv != 0 {
+        // As many words as before: no interpreter has taken the place of the first.
+        let mut hashing = Hashing::new();
+        let name = caller.tag.part(|tag| tag.name);
+        let is_named = argc != argc_before || hashing.hash_of(start, words.kept_at) == name;
+        return is_named && hashing.hash_of(words.kept_at, end) == argv;
     }
     let complete = words.at >= end;
     let matched =
@@ -371,13 +377,21 @@ extern "C" fn final_word(_: u64, context: *mut core::ffi::c_void) -> i64 {
     0
 }
 
-/// Hash of the words that the caller chose; 0, which no hash is, when they cannot be read.
-#[inline(always)]
-fn hash_of(start: u64, end: u64) -> u64 {
-    let mut hashing = Hashing { argv: ArgvHash::new(question::key()), at: start, end, readable: 1 };
-    // SAFETY: the callback has the helper's signature, and the context outlives the loop.
-    unsafe { bpf_loop((ARGV_BYTES / CHUNK) as u32, hash_chunk as *mut _, (&raw mut hashing).cast(), 0) };
-    if hashing.readable == 0 { 0 } else { hashing.argv.finish(end.saturating_sub(start)) }
+impl Hashing {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { argv: ArgvHash::new(question::key()), at: 0, end: 0, readable: 1 }
+    }
+
+    /// Hash of the words between two addresses; 0, which no hash is, when they cannot be read. One walk serves them all:
+    /// the stack has no room for two.
+    #[inline(always)]
+    fn hash_of(&mut self, start: u64, end: u64) -> u64 {
+        *self = Self { at: start, end, ..Self::new() };
+        // SAFETY: the callback has the helper's signature, and the context outlives the loop.
+        unsafe { bpf_loop((ARGV_BYTES / CHUNK) as u32, hash_chunk as *mut _, core::ptr::from_mut(self).cast(), 0) };
+        if self.readable == 0 { 0 } else { self.argv.finish(end.saturating_sub(start)) }
+    }
 }
 
 extern "C" fn hash_chunk(_: u64, context: *mut core::ffi::c_void) -> i64 {

@@ -9,6 +9,7 @@ use agent_guard_common::event::{Event, Head, kind};
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{Cell, row_index};
+use agent_guard_common::session::state;
 use agent_guard_common::verdict::{Facts, Judgement, Reason, Verdict, judge};
 
 use crate::emit::{self, Story};
@@ -90,7 +91,11 @@ impl Caller {
     pub fn current() -> Option<Self> {
         let task = task::current();
         let tag = task::tag(task)?;
-        Some(Self::of(task, tag))
+        let mut caller = Self::of(task, tag);
+        if tag.part(|tag| tag.unproven) != 0 && !task::is_executing(task) {
+            caller.state = state::FREE;
+        }
+        Some(caller)
     }
 
     /// A task with its tag.

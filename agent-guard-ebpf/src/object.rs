@@ -19,8 +19,8 @@ use crate::question;
 pub use agent_guard_common::limits::DEPTH;
 
 // include/uapi/linux/stat.h
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
+pub const S_IFMT: u16 = 0o170_000;
+pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
 
 /// include/linux/dcache.h: not (yet) connected to its file system's root.
@@ -66,6 +66,13 @@ impl Entry {
     #[inline(always)]
     pub fn is_in_lookup(self) -> bool {
         self.0.load::<u32>(&member::DENTRY_FLAGS) & DCACHE_PAR_LOOKUP != 0
+    }
+
+    /// Whether its file system makes and opens a file in one act of its own, which need not leave a call to be run again.
+    #[inline(always)]
+    pub fn opens_atomically(self) -> bool {
+        let acts = self.parent().0.follow(&member::DENTRY_INODE).follow(&member::INODE_ACTS);
+        !acts.follow(&member::ACTS_ATOMIC_OPEN).is_null()
     }
 
     /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
@@ -193,6 +200,29 @@ pub extern "C" fn name_hash(entry: u64) -> u64 {
     sip.finish()
 }
 
+/// Hash of a kernel string, or of its first half kilobyte; 0 when it cannot be read.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn text_hash(text: u64) -> u64 {
+    const TEXT_WORDS: u32 = 64;
+    let mut sip = Sip::new(question::key());
+    for index in 0..TEXT_WORDS {
+        let mut word = 0_u64;
+        if !copy(&mut word, text + u64::from(index * 8)) {
+            return 0;
+        }
+        // The lowest byte that is zero, and all above it, are not the string's (Mycroft's test).
+        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        if zeros != 0 {
+            let end = (zeros & zeros.wrapping_neg()) >> 7;
+            sip.add(word & (end - 1));
+            break;
+        }
+        sip.add(word);
+    }
+    sip.finish()
+}
+
 #[inline(always)]
 fn is_structural(operation: Operation) -> bool {
     matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link)
@@ -224,6 +254,42 @@ impl Object for Entry {
         let (bytes, cut) = emit::names(&mut event.path, self.0);
         event.head.path_bytes = bytes;
         event.head.flags |= cut;
+    }
+}
+
+/// Something that is to be made under a name: what it is to be counts as well, so that an approval of one fits no other.
+#[derive(Clone, Copy)]
+pub struct Making {
+    /// The name.
+    pub entry: Entry,
+    /// Its type and device, or what a symbolic link says.
+    pub what: u64,
+}
+
+impl Object for Making {
+    const HAS_PATHS: bool = true;
+
+    #[inline(always)]
+    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
+        self.entry.labels(slot, operation)
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        let mut sip = Sip::new(key);
+        self.entry.mix(&mut sip);
+        sip.add(self.what);
+        sip.finish()
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        self.entry.describe(head);
+    }
+
+    #[inline(always)]
+    fn paths(&self, event: &mut Event) {
+        self.entry.paths(event);
     }
 }
 

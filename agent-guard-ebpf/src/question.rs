@@ -33,11 +33,13 @@ pub struct Standing {
     pub asks: u32,
     /// What the arguments of an approved command hash to.
     pub argv: u64,
+    /// The same of `argv[0]` alone.
+    pub name: u64,
 }
 
 impl Standing {
     /// Nothing looked up.
-    pub const NONE: Self = Self { object: 0, question: 0, answer: 0, asks: 0, argv: 0 };
+    pub const NONE: Self = Self { object: 0, question: 0, answer: 0, asks: 0, argv: 0, name: 0 };
 
     /// Recomputes the object, and looks the answer up if the question is still the same.
     #[inline(always)]
@@ -66,6 +68,7 @@ impl Standing {
         }
         standing.answer = answer.kind;
         standing.argv = answer.argv;
+        standing.name = answer.name;
         standing
     }
 }

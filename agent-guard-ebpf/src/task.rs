@@ -23,6 +23,8 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 const NS_PER_TICK: u64 = 10_000_000;
 /// The same number in the 64-bit and the 32-bit table.
 const NR_IO_URING_ENTER: u64 = 426;
+/// What the entry code leaves as a call's result until there is one (arch/x86/entry/entry_64.S).
+const ENOSYS: i64 = 38;
 /// Its third argument has the options.
 const NR_WAIT4: u64 = 61;
 // include/uapi/linux/wait.h
@@ -65,6 +67,13 @@ impl TagPointer {
     pub fn get(self) -> Tag {
         // SAFETY: the pointer came from task storage of `Tag`, for a task that is running, being made or freed by us.
         unsafe { *self.0 }
+    }
+
+    /// One part of the tag, without a copy of all of it: some programs have no room for that.
+    #[inline(always)]
+    pub fn part<T: Copy>(self, part: impl FnOnce(&Tag) -> T) -> T {
+        // SAFETY: as for `get`.
+        part(unsafe { &*self.0 })
     }
 
     /// Changes the tag.
@@ -191,10 +200,19 @@ pub fn obstacle(task: Pointer, operation: Operation) -> Reason {
     if call == NR_IO_URING_ENTER {
         return Reason::IoUring;
     }
-    if !operation.restarts_in(call, is_compat(task)) {
+    // Work that was queued for the end of the call runs when the call has its result already: it restarts nothing.
+    let is_inside = registers(task).load::<u64>(&member::REGS_AX) as i64 == -ENOSYS;
+    if !is_inside || !operation.restarts_in(call, is_compat(task)) {
         return Reason::NotRestartable;
     }
     if job_controlled(task) { Reason::JobControl } else { Reason::None }
+}
+
+/// Whether the current call is one that executes a program.
+#[inline(always)]
+pub fn is_executing(task: Pointer) -> bool {
+    let call: u64 = registers(task).load(&member::REGS_ORIG_AX);
+    Operation::Exec.restarts_in(call, is_compat(task))
 }
 
 /// Whether the current call came through the 32-bit entry.

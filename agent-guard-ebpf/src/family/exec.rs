@@ -47,9 +47,22 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
     let standing = Standing::of(&caller, &program, finding.operation);
     let result = hook::conclude_with(&caller, &program, &finding, 1, &standing);
     if result == 0 {
-        programs.expect(&caller, &program, standing.argv);
+        programs.expect(&caller, &program, &standing);
     }
     result
+}
+
+/// fs/exec.c, `begin_new_exec(bprm)`: from here on the new image will run. A tracepoint's programs may be passed over
+/// (one that is interrupted by another on its CPU); then the proof is missing, and the task is refused all.
+#[lsm(hook = "bprm_committed_creds")]
+pub fn bprm_committed_creds(_: LsmContext) -> i32 {
+    if let Some(caller) = Caller::current() {
+        let tag = caller.tag.get();
+        if tag.argv != 0 || tag.programs[0] != 0 || tag.programs[1] != 0 {
+            caller.tag.change(|tag| tag.unproven = 1);
+        }
+    }
+    0
 }
 
 /// fs/exec.c, `exec_binprm` (task, old_pid, bprm): the arguments are final, and the new image has not run yet.
@@ -64,6 +77,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         tag.question = 0;
         tag.programs = [0; 2];
         tag.argv = 0;
+        tag.unproven = 0;
     });
     if !as_judged {
         question::kill();

@@ -7,7 +7,7 @@ use aya_ebpf::programs::LsmContext;
 
 use crate::hook::{self, Caller};
 use crate::kernel::{Pointer, member};
-use crate::object::{Ends, Entry};
+use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, text_hash};
 use crate::question;
 
 // include/uapi/asm-generic/fcntl.h
@@ -65,29 +65,35 @@ pub fn file_open(context: LsmContext) -> i32 {
 pub fn path_mknod(context: LsmContext) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     let entry = entry(&context, 1);
-    let finding = hook::find(&entry, &caller.policy, Operation::Create);
+    let kind = context.arg::<u64>(2) & u64::from(S_IFMT);
+    let making = Making { entry, what: kind << 32 | context.arg::<u64>(3) & 0xffff_ffff };
+    let finding = hook::find(&making, &caller.policy, Operation::Create);
     // An open with O_CREAT comes here before it has looked whether the file is there, and then forgets what it was
     // told (`lookup_open`). The second time its name is known.
     if entry.is_in_lookup()
+        && !entry.opens_atomically()
         && !hook::passes_unseen(&caller, &finding)
-        && question::again(&caller, &entry, Operation::Create)
+        && question::again(&caller, &making, Operation::Create)
     {
         return hook::RESTART;
     }
     question::looked(&caller);
-    hook::conclude(&caller, &entry, &finding, 1)
+    hook::conclude(&caller, &making, &finding, 1)
 }
 
 /// fs/namei.c, `do_mkdirat(dir, dentry, mode)`.
 #[lsm(hook = "path_mkdir")]
 pub fn path_mkdir(context: LsmContext) -> i32 {
-    hook::gate(&entry(&context, 1), Operation::Create)
+    hook::gate(&Making { entry: entry(&context, 1), what: u64::from(S_IFDIR) << 32 }, Operation::Create)
 }
 
 /// fs/namei.c, `do_symlinkat(dir, dentry, old_name)`.
 #[lsm(hook = "path_symlink")]
 pub fn path_symlink(context: LsmContext) -> i32 {
-    hook::gate(&entry(&context, 1), Operation::Create)
+    let Some(caller) = Caller::current() else { return 0 };
+    let making = Making { entry: entry(&context, 1), what: text_hash(context.arg::<u64>(2)) };
+    let finding = hook::find(&making, &caller.policy, Operation::Create);
+    hook::conclude(&caller, &making, &finding, 1)
 }
 
 /// fs/namei.c, `do_unlinkat(dir, dentry)`.

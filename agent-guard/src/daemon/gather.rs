@@ -128,7 +128,11 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         Err(failure) => return Question { ruling: Ruling::Refuse(failure.to_string()), ..question },
     };
     let behind = command.argv.get(1..).unwrap_or_default();
-    let argv = ArgvHash::of(key, &behind.iter().flat_map(|word| word.iter().copied().chain([0])).collect::<Vec<u8>>());
+    let hash = |words: &[Vec<u8>]| {
+        ArgvHash::of(key, &words.iter().flat_map(|word| word.iter().copied().chain([0])).collect::<Vec<u8>>())
+    };
+    // Without a vector the kernel gives the program an empty name.
+    let (argv, name) = (hash(behind), hash(command.argv.get(..1).unwrap_or(&[Vec::new()])));
     let label = match_label(&command, object, compiled, profile);
     // All of it is hashed and matched; what is shown and kept has a limit.
     let (words, cut) = session::arguments(&command.argv);
@@ -141,12 +145,14 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         // The binary's own rule asks, and keeps asking; only a command rule that denies speaks before it.
         let ruling = if matches!(ruling, Ruling::Refuse(_)) { ruling } else { Ruling::Ask };
         let act = Act { process: session::Who { argv: words, ..act.process.clone() }, ..Act::clone(act) };
-        return Question { argv, ruling, act: Arc::new(act), ..question };
+        return Question { argv, name, ruling, act: Arc::new(act), ..question };
     }
     let timeout = rule.and_then(|rule| u64::try_from(rule.timeout.as_nanos()).ok());
+    // The kernel knows which file is executed; what the caller calls it is the caller's to choose.
+    let shown: Vec<String> = [act.object.clone()].into_iter().chain(words.iter().skip(1).cloned()).collect();
     let act = Act {
-        object: text::command_line(&words),
-        cut,
+        object: text::command_line(&shown),
+        cut: cut || act.cut,
         label: label
             .and_then(|label| compiled.labels.get(usize::from(label)))
             .map_or(act.label.clone(), |label| label.name.clone()),
@@ -155,7 +161,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         process: session::Who { argv: words, ..act.process.clone() },
         ..Act::clone(act)
     };
-    Question { argv, ruling, timeout_ns: timeout.unwrap_or(question.timeout_ns), act: Arc::new(act), ..question }
+    Question { argv, name, ruling, timeout_ns: timeout.unwrap_or(question.timeout_ns), act: Arc::new(act), ..question }
 }
 
 /// What a cell's verdict means for a call that is held in an active session and has no answer.
@@ -208,6 +214,7 @@ pub(super) fn question(event: &events::Act, act: Act, timeout_ns: u64) -> Questi
         object: event.object_hash,
         passes: event.passes,
         argv: 0,
+        name: 0,
         timeout_ns,
         ruling: Ruling::Ask,
         act: Arc::new(act),
@@ -251,6 +258,7 @@ mod tests {
             object: 1,
             passes: 1,
             argv: 0,
+        name: 0,
             timeout_ns: 1,
             ruling: Ruling::Ask,
             act: Arc::new(act),

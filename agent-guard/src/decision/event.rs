@@ -59,6 +59,8 @@ pub struct Question {
     pub passes: u32,
     /// What the arguments must hash to, for a command; 0 otherwise.
     pub argv: u64,
+    /// What `argv[0]` must hash to, for a command; 0 otherwise.
+    pub name: u64,
     /// How long it may wait, in nanoseconds.
     pub timeout_ns: u64,
     /// What the daemon found out about it.

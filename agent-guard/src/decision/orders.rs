@@ -169,7 +169,8 @@ impl Turn<'_> {
         let key = Key { task, question: thread.question };
         // The first hook that meets a refusal ends the call.
         let uses = if kind == answered::APPROVED { thread.passes } else { 1 };
-        let answer = Answer { object: thread.object, expires_ns, argv: thread.argv, kind, uses };
+        let Thread { object, argv, name, .. } = *thread;
+        let answer = Answer { object, expires_ns, argv, name, kind, uses };
         self.effects.push(Effect::Answer { key, answer });
         self.wake.entry(task.tgid).or_default().push(key);
     }

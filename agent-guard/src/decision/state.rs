@@ -97,6 +97,7 @@ pub(super) struct Thread {
     pub(super) session: SessionKey,
     pub(super) object: u64,
     pub(super) argv: u64,
+    pub(super) name: u64,
     pub(super) passes: u32,
     pub(super) act: Arc<Act>,
     pub(super) request: Option<RequestId>,

@@ -52,6 +52,7 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         object: 0xabc,
         passes: 1,
         argv: 0,
+        name: 0,
         timeout_ns: TIMEOUT,
         ruling,
         act: Arc::new(act),

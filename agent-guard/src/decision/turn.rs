@@ -61,6 +61,7 @@ impl<'a> Turn<'a> {
             session: question.session,
             object: question.object,
             argv: question.argv,
+            name: question.name,
             passes: question.passes.max(1),
             act: question.act,
             request: None,

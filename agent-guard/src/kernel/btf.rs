@@ -32,8 +32,13 @@ impl Types {
 
     /// Whether programs can be attached to an LSM hook.
     pub(super) fn has_hook(&self, hook: &str) -> bool {
+        self.has_function(&format!("bpf_lsm_{hook}"))
+    }
+
+    /// Whether the kernel has a function of this name.
+    pub(super) fn has_function(&self, name: &str) -> bool {
         self.0
-            .resolve_types_by_name(&format!("bpf_lsm_{hook}"))
+            .resolve_types_by_name(name)
             .is_ok_and(|types| types.iter().any(|r#type| matches!(r#type, Type::Func(_))))
     }
 

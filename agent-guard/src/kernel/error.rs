@@ -20,6 +20,11 @@ pub enum Error {
         /// Content of `/sys/kernel/security/lsm`.
         active: String,
     },
+    /// Tags would not always be found.
+    #[error(
+        "this kernel is older than 6.2 and fully preemptible, where a guarded task may be taken for another: boot with          `preempt=voluntary`"
+    )]
+    FullPreemption,
     /// The list of security modules cannot be read.
     #[error("cannot read {path}: {}; mount securityfs there", causes(source))]
     ReadLsm {
@@ -158,7 +163,7 @@ pub enum Error {
         current: u32,
     },
     /// The kernel did not wait for its readers.
-    #[error("cannot wait for running programs to end (membarrier): {}", causes(.0))]
+    #[error("cannot wait for running programs to end (bpf): {}", causes(.0))]
     Barrier(#[source] io::Error),
     /// There is no such process.
     #[error("there is no process {pid}: {}", causes(source))]

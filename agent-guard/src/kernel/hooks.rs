@@ -35,6 +35,7 @@ pub(super) const HOOKS: &[Hook] = &[
     lsm("task_alloc", &[]),
     lsm("task_free", &[]),
     lsm("bprm_creds_for_exec", &[Exec, Command]),
+    lsm("bprm_committed_creds", &[Command]),
     Hook { name: "sched_process_exec", kind: Kind::Tracepoint, operations: &[Command], replaceable: false },
     lsm("file_open", &[Read, Write, Truncate]),
     lsm("path_mknod", &[Create]),

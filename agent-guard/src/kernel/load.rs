@@ -33,6 +33,7 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     }
     require_lsm(Path::new(LSM))?;
     let types = Types::read(Path::new(TYPES))?;
+    require_steady_tags(&types)?;
     let pinned = pins::maps(&options.pins);
     pins::create(&pinned)?;
     let claim = pins::claim(&options.pins)?;
@@ -58,6 +59,15 @@ fn require_lsm(path: &Path) -> Result<(), Error> {
     } else {
         Err(Error::LsmInactive { active: active.trim().to_owned() })
     }
+}
+
+/// Before 6.2 task storage is not found while another task of the same CPU is half-way through a look-up: where tasks
+/// are preempted there, a guarded one would for a moment look like any other (Linux commit 4279adb094a1).
+fn require_steady_tags(types: &Types) -> Result<(), Error> {
+    if system::host::is_fully_preemptible() && !types.has_function("bpf_task_storage_get_recur") {
+        return Err(Error::FullPreemption);
+    }
+    Ok(())
 }
 
 fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {

@@ -110,14 +110,14 @@ fn ring() -> *mut core::ffi::c_void {
 
 #[inline(always)]
 fn fill<O: Object>(head: &mut Head, story: &Story<'_>, object: &O) {
-    let tag = story.caller.tag.get();
+    let (session, serial) = story.caller.tag.part(|tag| (tag.session, tag.serial));
     let finding = story.finding;
     *head = Head {
         kind: story.kind,
         operation: finding.operation as u32,
-        session: tag.session,
+        session,
         generation: story.caller.policy.generation,
-        serial: tag.serial,
+        serial,
         time_ns: now(),
         question: story.question,
         object: story.standing.object,

@@ -101,7 +101,7 @@ impl Caller {
     /// A task with its tag.
     #[inline(always)]
     pub fn of(task: Pointer, tag: TagPointer) -> Self {
-        let (state, profile) = task::session(&tag.get());
+        let (state, profile) = tag.part(task::session);
         let generation = control(GENERATION) as u32;
         Self { task, tag, state, policy: Policy { generation, slot: generation & 1, profile } }
     }

@@ -15,6 +15,7 @@ mod object;
 mod program;
 mod question;
 mod task;
+mod walk;
 
 /// The helpers that send signals and read task storage ask for a GPL-compatible licence.
 #[unsafe(link_section = "license")]

@@ -3,7 +3,6 @@
 //! Identity is the kernel's: hard links, bind mounts, namespaces and chroots change nothing. A name that does
 //! not exist yet is labelled through its directory.
 
-use agent_guard_common::counter::Place;
 use agent_guard_common::event::{Event, Head, flag};
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
@@ -12,9 +11,10 @@ use agent_guard_common::verdict::Reason;
 
 use crate::emit;
 use crate::hook::Object;
-use crate::kernel::{Pointer, copy, count, member};
+use crate::kernel::{Pointer, copy, member};
 use crate::maps::{INODES, NAMES};
 use crate::question;
+use crate::walk;
 
 pub use agent_guard_common::limits::DEPTH;
 
@@ -24,7 +24,7 @@ pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
 
 /// include/linux/dcache.h: not (yet) connected to its file system's root.
-const DCACHE_DISCONNECTED: u32 = 0x20;
+pub const DCACHE_DISCONNECTED: u32 = 0x20;
 /// The same: nobody knows yet whether there is anything of this name.
 const DCACHE_PAR_LOOKUP: u32 = 0x1000_0000;
 
@@ -88,7 +88,7 @@ impl Entry {
         {
             return Ok(found);
         }
-        for level in 0..DEPTH {
+        for level in 0..walk::DIRECT {
             let parent = entry.parent();
             if parent.0.address() == entry.0.address() {
                 // A file opened by its handle may have no place in the tree: nobody can say what it lies below.
@@ -109,8 +109,7 @@ impl Entry {
             }
             entry = parent;
         }
-        count(Place::WalkTooDeep, 0);
-        Err(Reason::TooDeep)
+        walk::unpacked(walk::upper_label(entry.0.number(), dev, slot))
     }
 
     #[inline(always)]

@@ -45,16 +45,15 @@ impl Standing {
     #[inline(always)]
     pub fn of<O: Object>(caller: &Caller, object: &O, operation: Operation) -> Self {
         let mut standing = Self { object: object.hash(key()), ..Self::NONE };
-        let tag = caller.tag.get();
-        if tag.question == 0 || tag.operation != operation as u32 || tag.object != standing.object {
+        let (question, asked, about) = caller.tag.part(|tag| (tag.question, tag.operation, tag.object));
+        if question == 0 || asked != operation as u32 || about != standing.object {
             return standing;
         }
-        standing.question = tag.question;
-        standing.asks = tag.asks;
+        standing.question = question;
+        standing.asks = caller.tag.part(|tag| tag.asks);
         // SAFETY: the value is copied at once; the kernel never reuses it for another key while it is read here,
         // since only this thread's own hooks and the daemon, after a purge, delete it.
-        let Some(answer) = (unsafe { ANSWERS.get(AnswerKey { task: task::current_id(), question: tag.question }) })
-        else {
+        let Some(answer) = (unsafe { ANSWERS.get(AnswerKey { task: task::current_id(), question }) }) else {
             return standing;
         };
         if answer.object != standing.object {
@@ -135,8 +134,9 @@ pub fn again<O: Object>(caller: &Caller, object: &O, operation: Operation) -> bo
     if task::obstacle(caller.task, operation) as u32 != Reason::None as u32 {
         return false;
     }
-    let (hash, tag) = (object.hash(key()), caller.tag.get());
-    if tag.operation == operation as u32 && tag.object == hash {
+    let hash = object.hash(key());
+    let (asked, about) = caller.tag.part(|tag| (tag.operation, tag.object));
+    if asked == operation as u32 && about == hash {
         return false;
     }
     caller.tag.change(|tag| {

@@ -57,8 +57,8 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
 #[lsm(hook = "bprm_committed_creds")]
 pub fn bprm_committed_creds(_: LsmContext) -> i32 {
     if let Some(caller) = Caller::current() {
-        let tag = caller.tag.get();
-        if tag.argv != 0 || tag.programs[0] != 0 || tag.programs[1] != 0 {
+        let must_be_proven = caller.tag.part(|tag| tag.argv != 0 || tag.programs[0] != 0 || tag.programs[1] != 0);
+        if must_be_proven {
             caller.tag.change(|tag| tag.unproven = 1);
         }
     }

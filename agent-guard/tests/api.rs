@@ -8,6 +8,8 @@ use agent_guard::api::Standing;
 use agent_guard::api::openapi;
 use agent_guard::api::types::Request;
 use common::{Daemon, connect, split};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
@@ -214,6 +216,28 @@ fn a_watcher_hears_what_is_known_and_what_changes() {
     assert_eq!([next().id, next().id], ["7K2M", "9XYZ"]);
     assert_eq!(daemon.call(CONTROL, "POST", "/v1/requests/7K2M/approve", "").0, 200);
     assert_eq!(next().state.word(), "approved");
+}
+
+/// Everything that a description refers to.
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| match (name.as_str(), value) {
+            ("$ref", Value::String(place)) => drop(found.insert(place.clone())),
+            _ => references(value, found),
+        }),
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn the_description_refers_to_nothing_that_it_does_not_have() {
+    let description: Value = serde_json::from_str(&openapi::text()).unwrap();
+    let mut found = BTreeSet::new();
+    references(&description, &mut found);
+    let is_missing = |place: &&String| description.pointer(place.trim_start_matches('#')).is_none();
+    assert_eq!(found.iter().filter(is_missing).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(found.len() > 5, "{found:?}");
 }
 
 #[test]

@@ -4,6 +4,9 @@
 
 mod common;
 
+use agent_guard::cli::Cli;
+use agent_guard::exit::TABLE;
+use clap::CommandFactory as _;
 use common::{Daemon, scratch};
 use std::fs;
 use std::path::Path;
@@ -123,15 +126,82 @@ fn doctor_needs_no_daemon() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-#[test]
-fn the_manual_page_and_completions_name_every_verb() {
+/// The manual page as it reads, without its typesetting.
+fn manual() -> String {
     let dir = scratch();
-    let (man, bash) = (stdout(&verb(&dir, &["man"])), stdout(&verb(&dir, &["completions", "bash"])));
-    for name in ["run", "requests", "show", "approve", "deny", "halt", "resume", "kill", "status", "doctor", "daemon"] {
-        assert!(man.contains(&format!(".SH \"AGENT-GUARD {}\"", name.to_uppercase())), "{name} is not in the manual");
-        assert!(bash.contains(name), "{name} is not completed");
+    let page = stdout(&verb(&dir, &["man"]));
+    fs::remove_dir_all(dir).unwrap();
+    [("\\-", "-"), ("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\*(Aq", "'"), ("\\&", "")]
+        .iter()
+        .fold(page, |page, (mark, text)| page.replace(mark, text))
+}
+
+/// Every verb that is shown, as it is typed, and those below it.
+fn verbs(command: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
+    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let mut verbs = Vec::new();
+    for verb in shown {
+        let typed = format!("{before} {}", verb.get_name());
+        verbs.extend(self::verbs(verb, &typed));
+        verbs.push((typed, verb.clone()));
     }
-    assert!(man.contains("EXIT STATUS") && man.contains("125"));
+    verbs
+}
+
+#[test]
+fn the_manual_page_has_every_verb_with_all_that_can_be_given_to_it() {
+    let page = manual();
+    let mut command = Cli::command();
+    command.build();
+    let sections: Vec<&str> = page.split(".SH \"").collect();
+    for (typed, verb) in verbs(&command, "agent-guard") {
+        let head = format!("{}\"", typed.to_uppercase());
+        let section = sections.iter().find(|section| section.starts_with(&head));
+        let section = section.unwrap_or_else(|| panic!("{typed} is not in the manual"));
+        let about = verb.get_about().unwrap().to_string();
+        assert!(section.contains(&about), "{typed}: {about}");
+        // What the parser adds by itself has its own words in the manual.
+        for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
+            let name = match argument.get_long() {
+                Some(long) => format!("--{long}"),
+                None => argument.get_value_names().unwrap()[0].to_string(),
+            };
+            let help = argument.get_help().unwrap().to_string();
+            assert!(section.contains(&name) && section.contains(&help), "{typed}: {name}: {help}");
+        }
+        let example = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        assert!(section.contains(&example), "{typed}: {example}");
+    }
+}
+
+#[test]
+fn the_manual_page_has_every_exit_code_and_the_readme_has_the_same() {
+    let page = manual();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let (_, rest) = readme.split_once("## Exit codes\n").unwrap();
+    let table = rest.lines().skip_while(|line| !line.starts_with("| ---")).skip(1).take_while(|line| !line.is_empty());
+    // There a row begins small and ends without a stop, and names of verbs stand in backquotes.
+    let small = |meaning: &str| {
+        let (first, rest) = meaning.split_at(1);
+        first.to_lowercase() + rest.trim_end_matches('.')
+    };
+    let expected = TABLE.iter().map(|(exit, meaning)| format!("| {exit} | {} |", small(meaning)));
+    assert_eq!(table.map(|line| line.replace('`', "")).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    for (exit, meaning) in TABLE {
+        assert!(page.contains(&format!(".TP\n{exit}\n{meaning}\n")), "{exit}: {meaning}");
+    }
+}
+
+#[test]
+fn completions_name_every_verb_and_flag() {
+    let dir = scratch();
+    let bash = stdout(&verb(&dir, &["completions", "bash"]));
+    for (typed, verb) in verbs(&Cli::command(), "agent-guard") {
+        assert!(bash.contains(verb.get_name()), "{typed}");
+        for long in verb.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(bash.contains(&format!("--{long}")), "{typed} --{long}");
+        }
+    }
     fs::remove_dir_all(dir).unwrap();
 }
 

@@ -8,6 +8,7 @@ use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::types::{Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status};
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use utoipa::ToSchema;
@@ -75,11 +76,33 @@ impl Steer {
     }
 }
 
+/// A request that is put into words when it is sent, and not before: a client that does not read what it has asked for
+/// keeps nothing of it.
+pub struct Unwritten(Box<dyn Fn() -> Option<Request> + Send + Sync>);
+
+impl Unwritten {
+    /// A request that these words are found for: the same ones each time, or none when the daemon has forgotten it.
+    pub fn new(words: impl Fn() -> Option<Request> + Send + Sync + 'static) -> Self {
+        Self(Box::new(words))
+    }
+
+    /// The words for it.
+    pub(crate) fn words(&self) -> Option<Request> {
+        self.0()
+    }
+}
+
+impl fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unwritten")
+    }
+}
+
 /// The requests at one instant, and every change after it.
 #[derive(Debug)]
 pub struct Watch {
     /// The requests in scope that the filter wants.
-    pub known: Vec<Request>,
+    pub known: Vec<Unwritten>,
     /// Every change of any request from then on: the API applies filter and scope.
     pub changes: broadcast::Receiver<Arc<Request>>,
     /// What the caller may see, as `admit` returned it.
@@ -106,7 +129,7 @@ pub enum Call {
         /// Which ones.
         filter: RequestFilter,
         /// Where the answer goes.
-        reply: Reply<Vec<Request>>,
+        reply: Reply<Vec<Unwritten>>,
     },
     /// The same, and every change afterwards.
     WatchRequests {

@@ -1,5 +1,6 @@
 //! The API's description, made from the handlers and types. `docs/openapi.json` is this very text.
 
+use super::call::{Choice, Steer};
 use super::routes::{policy, requests, sessions, status};
 use utoipa::OpenApi as _;
 
@@ -14,7 +15,9 @@ use utoipa::OpenApi as _;
         requests::list, requests::show, requests::answer,
         sessions::list, sessions::show, sessions::start, sessions::notices, sessions::release, sessions::steer,
         policy::check, policy::reload,
-    )
+    ),
+    // What stands in a path only is not found by itself.
+    components(schemas(Choice, Steer))
 )]
 struct Description;
 

@@ -5,9 +5,10 @@
 
 use super::authz::Door;
 use super::call::Incoming;
+use super::impatient::Impatient;
 use super::peer::Peer;
 use super::routes::{self, Loop};
-use super::seats::{Place, Seats};
+use super::seats::{Owner, Place, Seats};
 use crate::system::socket::{self, SocketDirectory};
 use crate::system::user;
 use axum::{Extension, Router};
@@ -34,6 +35,8 @@ pub const AGENT_SOCKET: &str = "agent.sock";
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// Time for a whole connection that is not a stream: header, body, the loop's reply and taking it.
 const BRIEF_TIME: Duration = Duration::from_secs(30);
+/// Time in which a client must take something of what waits for it, else it is gone: also from a stream.
+const TAKING_TIME: Duration = Duration::from_secs(30);
 /// Time for what is still being answered when the daemon goes.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
 /// Wait after an `accept` that failed for want of something.
@@ -43,6 +46,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECTIONS: (usize, usize) = (256, 64);
 /// Seats for streams: all, and of one user. Each session's keeper has one.
 const STREAMS: (usize, usize) = (1536, 1024);
+/// Seats for streams of guarded processes: all, and of one session.
+const GUARDED_STREAMS: (usize, usize) = (256, 4);
+/// Bytes of a connection that wait for the other side: a client that does not read costs no more.
+const BUFFER: usize = 64 << 10;
 
 /// Why the API is not served.
 #[derive(Debug, thiserror::Error)]
@@ -136,10 +143,9 @@ pub async fn serve(
         UnixListener::from_std(listener).map_err(Error::Register)
     };
     let (control, agent) = (register(listeners.control)?, register(listeners.agent)?);
-    let router = routes::router(Loop::new(calls, Seats::new(STREAMS.0, STREAMS.1)));
+    let router = routes::router(Loop::new(calls, Seats::new(STREAMS), Seats::new(GUARDED_STREAMS)));
     // Each door has its own seats: whoever crowds the one that is open to everybody keeps no approver out.
-    let (control_seats, agent_seats) =
-        (Seats::new(CONNECTIONS.0, CONNECTIONS.1), Seats::new(CONNECTIONS.0, CONNECTIONS.1));
+    let (control_seats, agent_seats) = (Seats::new(CONNECTIONS), Seats::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -159,7 +165,7 @@ pub async fn serve(
             }
         };
         let Ok(peer) = Peer::of(&stream, door) else { continue };
-        match seats.take(peer.uid) {
+        match seats.take(Owner::User(peer.uid)) {
             Some(seat) => {
                 let place = Place::brief(seat);
                 let router = router.clone().layer(Extension(peer)).layer(Extension(place.clone()));
@@ -179,7 +185,8 @@ async fn converse(stream: UnixStream, router: Router, place: Place) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Impatient::new(stream, TAKING_TIME)), TowerToHyperService::new(router));
     tokio::pin!(conversation);
     let ended = match tokio::time::timeout(BRIEF_TIME, &mut conversation).await {
         Ok(ended) => ended,

@@ -183,8 +183,14 @@ impl RequestFilter {
     /// Whether a request is wanted.
     #[must_use]
     pub fn wants(&self, request: &Request) -> bool {
-        self.state.is_none_or(|state| state == request.state)
-            && self.session.as_ref().is_none_or(|name| *name == request.session.id || *name == request.session.name)
+        self.wants_one_of(request.state, &request.session.id, &request.session.name)
+    }
+
+    /// Whether a request in this state, of a session with this id and name, is wanted.
+    #[must_use]
+    pub fn wants_one_of(&self, state: RequestState, id: &str, name: &str) -> bool {
+        self.state.is_none_or(|wanted| wanted == state)
+            && self.session.as_ref().is_none_or(|wanted| wanted == id || wanted == name)
     }
 }
 
@@ -269,6 +275,7 @@ pub struct StartSession {
     /// The caller's own child, which waits before its `execve`.
     pub child_pid: u32,
     /// What the child will execute: for people, nothing trusts it.
+    #[serde(deserialize_with = "super::words::first")]
     pub argv: Vec<String>,
     /// Where it will run: for people, nothing trusts it.
     pub cwd: String,

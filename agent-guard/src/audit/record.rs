@@ -69,6 +69,10 @@ pub struct Person {
 }
 
 /// What one record says; the log adds the boot and the number.
+///
+/// Refusals and audited acts are records of their own, up to a hundred in a second that agree in session, operation,
+/// label, rule, reason and object, and up to a thousand refusals that agree in all but the object. Those beyond become one
+/// record when the second is over: it tells of the last of them, and `times` is their number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// When.
@@ -94,6 +98,9 @@ pub struct Entry {
     /// The act.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Arc<Act>>,
+    /// How many acts the record stands for, where it is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
     /// The session, where the record is about a session as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<Stamp>>,
@@ -112,6 +119,7 @@ impl Entry {
             approver: None,
             reason: None,
             act: None,
+            times: None,
             session: None,
         }
     }

@@ -103,8 +103,8 @@ impl Daemon {
     fn find_request(&self, id: &str, scope: &Scope) -> Result<(RequestId, types::Request), Refusal> {
         let unknown = || Refusal::UnknownRequest { id: id.to_owned() };
         let number: RequestId = id.parse().map_err(|_not_an_id| unknown())?;
-        let request = view::request(self.state.request(number).ok_or_else(unknown)?, clock::now());
-        if scope.covers_ref(&request.session) { Ok((number, request)) } else { Err(unknown()) }
+        let known = self.state.request(number).filter(|known| view::is_covered(known, scope));
+        Ok((number, self.show_request(known.ok_or_else(unknown)?)))
     }
 
     fn find_session(&self, id: &str, scope: &Scope) -> Result<&Session, Refusal> {
@@ -115,9 +115,9 @@ impl Daemon {
     /// Reads the policy file again; what comes of it is told to whoever asked, and to the log.
     pub(super) fn reload(&mut self, reply: Option<Reply<types::PolicyStatus>>) {
         self.clockwork.reloading(true);
-        let (path, results) = (self.config.policy.clone(), self.results.clone());
+        let (path, looks, results) = (self.config.policy.clone(), self.looks.clone(), self.results.clone());
         tokio::spawn(async move {
-            let prepared = Box::new(inforce::prepare(path).await);
+            let prepared = Box::new(inforce::prepare(path, looks).await);
             // A loop that is gone has no policy to replace.
             drop(results.send(Done::Prepared(prepared, reply)).await);
         });

@@ -40,8 +40,19 @@ impl Daemon {
         self.carry_out(effects);
     }
 
-    /// Appends a record on which nothing depends.
+    /// Appends a record; one of very many alike is counted instead, and appended with them.
     pub(super) fn record(&mut self, entry: &Entry) -> bool {
+        !self.folding.take(entry) || self.append(entry)
+    }
+
+    /// Appends the records of what was only counted, once they are due.
+    pub(super) fn record_folded(&mut self, now_ns: u64) {
+        for entry in self.folding.due(now_ns) {
+            self.append(&entry);
+        }
+    }
+
+    fn append(&mut self, entry: &Entry) -> bool {
         let durable =
             !matches!(entry.what, What::Held | What::Passed | What::Refused | What::Audited | What::Unreadable);
         match self.log.append(entry, durable) {
@@ -83,7 +94,8 @@ impl Daemon {
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), Failed> {
         match effect {
             Effect::Audit { about, entry } => {
-                let recorded = self.record(&entry);
+                // What others depend on is on record by itself, before they are carried out.
+                let recorded = if about.is_some() { self.append(&entry) } else { self.record(&entry) };
                 if let (false, Some(about)) = (recorded, about) {
                     return Err(Failed { about, why: NOT_RECORDED });
                 }
@@ -140,9 +152,11 @@ impl Daemon {
     }
 
     fn publish(&self, id: RequestId) {
-        if let Some(request) = self.state.request(id) {
-            // Nobody watching is no error.
-            drop(self.changes.send(std::sync::Arc::new(view::request(request, clock::now()))));
+        if let Some(request) = self.state.request(id)
+            && self.changes.receiver_count() > 0
+        {
+            // That the last one has just left is no error.
+            drop(self.changes.send(std::sync::Arc::new(self.show_request(request))));
         }
     }
 
@@ -152,7 +166,7 @@ impl Daemon {
             Some(Waiting::Answer(id, reply)) => {
                 let request = outcome.and_then(|()| {
                     let known = self.state.request(id).ok_or(Refusal::UnknownRequest { id: id.to_string() })?;
-                    Ok(view::request(known, clock::now()))
+                    Ok(self.show_request(known))
                 });
                 drop(reply.send(request));
             }

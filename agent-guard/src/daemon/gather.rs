@@ -258,7 +258,7 @@ mod tests {
             object: 1,
             passes: 1,
             argv: 0,
-        name: 0,
+            name: 0,
             timeout_ns: 1,
             ruling: Ruling::Ask,
             act: Arc::new(act),

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use agent_guard_common::hash::SipKey;
 use jiff::Timestamp;
 
-use super::resolve::{self, Places};
+use super::looks::Looks;
+use super::places::Places;
+use super::resolve;
 use crate::kernel::support::{self, Support};
 use crate::kernel::{self, Kernel};
 use crate::policy::{self, Checked, CompileError, Compiled, Facts, Fault, PathFacts, RuleInfo};
@@ -63,8 +65,8 @@ pub enum Failure {
     /// The kernel did not take it.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
-    /// Whoever looked things up is gone.
-    #[error("looking up what the policy names was interrupted")]
+    /// Whoever read it is gone.
+    #[error("reading the policy was interrupted")]
     Interrupted,
 }
 
@@ -94,19 +96,13 @@ pub(super) struct InForce {
 }
 
 /// Reads a policy file and looks up what it names.
-pub(super) async fn prepare(path: PathBuf) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(path: PathBuf, looks: Looks) -> Result<Prepared, Failure> {
     let checked =
         tokio::task::spawn_blocking(move || read(&path)).await.map_err(|_panicked| Failure::Interrupted)??;
     let hosts: Vec<String> = checked.hosts().map(str::to_owned).collect();
     let hosts = resolve::hosts(&hosts).await?;
-    let places = look(wanted(&checked)).await?;
+    let places = looks.places(wanted(&checked)).await?;
     Ok(Prepared { checked, places, hosts })
-}
-
-/// Looks paths up, where a slow file system holds nobody up.
-pub(super) async fn look(paths: Vec<String>) -> Result<Places, Failure> {
-    let found = tokio::task::spawn_blocking(move || resolve::places(&paths)).await;
-    Ok(found.map_err(|_panicked| Failure::Interrupted)??)
 }
 
 fn wanted(checked: &Checked) -> Vec<String> {
@@ -145,8 +141,9 @@ impl InForce {
         profiles: BTreeMap<String, u32>,
         now: Timestamp,
     ) -> Result<Self, Failure> {
-        let compiled = install(kernel, &prepared.checked, &prepared.places, &prepared.hosts, profiles)?;
         let Prepared { checked, places, hosts } = prepared;
+        let compiled = install(kernel, &checked, &places, &hosts, profiles)?;
+        places.tell(&Places::default());
         Ok(Self { path, loaded_at: now, checked, places, hosts, compiled, previous: None })
     }
 
@@ -158,9 +155,11 @@ impl InForce {
         profiles: BTreeMap<String, u32>,
         now: Timestamp,
     ) -> Result<(), Failure> {
-        let compiled = install(kernel, &prepared.checked, &prepared.places, &prepared.hosts, profiles)?;
-        self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         let Prepared { checked, places, hosts } = prepared;
+        let places = places.keeping(&self.places);
+        let compiled = install(kernel, &checked, &places, &hosts, profiles)?;
+        self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
+        places.tell(&self.places);
         (self.checked, self.places, self.hosts, self.loaded_at) = (checked, places, hosts, now);
         Ok(())
     }
@@ -172,14 +171,15 @@ impl InForce {
         kernel: &mut Kernel,
         profiles: BTreeMap<String, u32>,
     ) -> Result<bool, Failure> {
-        if places.facts == self.places.facts {
-            self.places.mounts = places.mounts;
-            return Ok(false);
+        let places = places.keeping(&self.places);
+        let has_changed = places.facts != self.places.facts;
+        if has_changed {
+            let compiled = install(kernel, &self.checked, &places, &self.hosts, profiles)?;
+            self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         }
-        let compiled = install(kernel, &self.checked, &places, &self.hosts, profiles)?;
-        self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
+        places.tell(&self.places);
         self.places = places;
-        Ok(true)
+        Ok(has_changed)
     }
 
     /// The places that it labels, as canonical paths.

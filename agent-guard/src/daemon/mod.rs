@@ -6,11 +6,14 @@
 mod calls;
 mod config;
 mod effects;
+mod folding;
 mod gather;
 mod gathering;
 mod inforce;
+mod looks;
 mod names;
 mod notices;
+mod places;
 mod resolve;
 mod resume;
 mod tree;
@@ -28,10 +31,12 @@ pub use self::config::{Config, Failure as ConfigFailure, Flags};
 pub use self::inforce::Failure as PolicyFailure;
 
 use self::effects::Waiting;
+use self::folding::Folding;
 use self::gathering::Gathering;
 use self::inforce::{InForce, Prepared};
+use self::looks::Looks;
 use self::notices::Notices;
-use self::resolve::Places;
+use self::places::Places;
 use self::resume::Wakes;
 use self::upkeep::Clockwork;
 use crate::api::call::Incoming;
@@ -43,6 +48,7 @@ use crate::kernel::events::KernelEvent;
 use crate::kernel::{self, EventReader, Kernel};
 use crate::session::{Registry, SessionKey};
 use crate::system::inbox::{self, Inbox};
+use crate::system::mounts::MountChanges;
 use crate::system::signal::Signal;
 use crate::system::{clock, limits, memory, paths, random};
 
@@ -82,6 +88,9 @@ pub enum Error {
     /// The parent of the sessions' cgroups cannot be used.
     #[error(transparent)]
     Cgroup(#[from] crate::system::cgroup::Failure),
+    /// The mounts cannot be watched.
+    #[error("cannot watch the mount table: {0}; mount procfs at /proc")]
+    Mounts(io::Error),
     /// The API has ended without having been told to.
     #[error("the API has ended unexpectedly")]
     ApiGone,
@@ -97,6 +106,8 @@ enum Event {
     Done(Done),
     /// A signal.
     Signal(Signal),
+    /// Something was mounted or unmounted.
+    MountsChanged,
     /// Time has passed.
     Tick,
 }
@@ -108,7 +119,7 @@ enum Done {
     /// A policy was read and looked up.
     Prepared(Box<Result<Prepared, PolicyFailure>>, Option<Reply<types::PolicyStatus>>),
     /// The paths of the policy in force were looked up again.
-    Looked(Result<Places, PolicyFailure>),
+    Looked(Result<Places, resolve::Failure>),
 }
 
 /// All of the daemon's state.
@@ -117,12 +128,14 @@ struct Daemon {
     started: audit::Now,
     kernel: Kernel,
     log: audit::Log,
+    folding: Folding,
     policy: InForce,
     state: State,
     sessions: Registry,
     wakes: Wakes,
     notices: Notices,
     clockwork: Clockwork,
+    looks: Looks,
     /// Questions that are being completed.
     gathering: Gathering,
     /// Callers that wait for an effect.
@@ -170,11 +183,14 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     paths::private_directory(&config.state_dir)?;
     let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?)?;
     let listeners = Listeners::open(&config.run_dir)?;
+    // Before anything is looked up: what is mounted meanwhile is looked at again.
+    let mounts = MountChanges::watch().map_err(Error::Mounts)?;
+    let looks = Looks::default();
     // Before the kernel is touched: a policy with faults leaves everything as it was.
-    let prepared = inforce::prepare(config.policy.clone()).await?;
-    let (kernel, events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
+    let prepared = inforce::prepare(config.policy.clone(), looks.clone()).await?;
+    let (kernel, mut events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
     let (results, done) = mpsc::channel(RESULTS);
-    let mut daemon = Daemon::start(config, prepared, kernel, log, results).await?;
+    let mut daemon = Daemon::start(config, prepared, kernel, log, Beside { looks, results }).await?;
     let (calls, incoming) = mpsc::channel(CALLS);
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(server::serve(listeners, calls, async move {
@@ -182,11 +198,14 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
         drop(stopped.await);
     }));
     daemon.record(&Entry::new(clock::now(), What::DaemonStarted));
+    // Whoever is woken asks again: what was asked and told while no daemon ran must not keep the ring from taking it.
+    events.backlog().into_iter().for_each(|event| daemon.kernel_event(event));
     daemon.wake_all();
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
-    let ended = daemon.turn(Sources { events, incoming, done, signals }).await;
+    let ended = daemon.turn(Sources { events, incoming, done, signals, mounts }).await;
     notify(&[sd_notify::NotifyState::Stopping]);
+    daemon.record_folded(u64::MAX);
     daemon.record(&Entry::new(clock::now(), What::DaemonStopped));
     drop(stop);
     match api.await {
@@ -202,6 +221,13 @@ struct Sources {
     incoming: mpsc::Receiver<Incoming>,
     done: mpsc::Receiver<Done>,
     signals: Inbox,
+    mounts: MountChanges,
+}
+
+/// What work beside the loop needs.
+struct Beside {
+    looks: Looks,
+    results: mpsc::Sender<Done>,
 }
 
 impl Sources {
@@ -214,6 +240,7 @@ impl Sources {
             signal = self.signals.next() => Event::Signal(signal.map_err(Error::Start)?.signal),
             () = tokio::time::sleep(wait) => Event::Tick,
             Some(done) = self.done.recv() => Event::Done(done),
+            changed = self.mounts.next() => changed.map(|()| Event::MountsChanged).map_err(Error::Mounts)?,
             events = self.events.next() => Event::Kernel(events?),
             incoming = self.incoming.recv() => Event::Call(incoming.ok_or(Error::ApiGone)?),
         })
@@ -227,7 +254,7 @@ impl Daemon {
         prepared: Prepared,
         mut kernel: Kernel,
         log: audit::Log,
-        results: mpsc::Sender<Done>,
+        beside: Beside,
     ) -> Result<Self, Error> {
         let records = kernel.sessions()?;
         let mut running = BTreeSet::new();
@@ -247,18 +274,20 @@ impl Daemon {
             started: now,
             kernel,
             log,
+            folding: Folding::default(),
             policy,
             state: State::new(seed),
             sessions,
             wakes: Wakes::default(),
             notices: Notices::default(),
             clockwork: Clockwork::default(),
+            looks: beside.looks,
             gathering: Gathering::default(),
             waiting: BTreeMap::new(),
             next_call: 0,
             doomed: BTreeSet::new(),
             changes: broadcast::Sender::new(CHANGES),
-            results,
+            results: beside.results,
         };
         daemon.find_halted();
         Ok(daemon)
@@ -273,6 +302,7 @@ impl Daemon {
                 Event::Done(done) => self.done(done),
                 Event::Signal(Signal::SIGHUP) => self.reload(None),
                 Event::Signal(_) => return Ok(()),
+                Event::MountsChanged => self.clockwork.mounts_changed(),
                 Event::Tick => {}
             }
             self.upkeep();

@@ -11,11 +11,13 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::looks::Look;
+use super::places::{Hidden, Places};
 use crate::policy::{Link, Node, PathFacts};
 use crate::session::Mounts;
 use crate::system::{paths, proc};
@@ -39,6 +41,19 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// Too many file systems do not answer.
+    #[error(
+        "cannot look up the policy's paths: {} and others on the way to them do not answer; unmount what is mounted there, \
+         or take the paths out of the policy",
+        place.display()
+    )]
+    Silent {
+        /// The last place that did not answer.
+        place: PathBuf,
+    },
+    /// Whoever looked is gone.
+    #[error("looking up what the policy names was interrupted")]
+    Interrupted,
     /// A host could not be looked up.
     #[error("cannot look up host {host}: {reason}")]
     Host {
@@ -49,24 +64,20 @@ pub enum Failure {
     },
 }
 
-/// What lies at paths now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    /// What a policy is compiled with.
-    pub(super) facts: BTreeMap<String, PathFacts>,
-    /// The mounts of the host.
-    pub(super) mounts: Mounts,
-}
-
 /// Looks paths up. Blocks as long as the file systems do.
-pub(super) fn places(wanted: &[String]) -> Result<Places, Failure> {
+pub(super) fn places(wanted: &[String], look: &Look) -> Result<Places, Failure> {
     let mounts = Mounts::parse(&proc::mountinfo(std::process::id(), u64::MAX).map_err(Failure::Mounts)?);
-    let mut facts = BTreeMap::new();
+    let view = View { mounts: &mounts, look };
+    let (mut facts, mut hidden) = (BTreeMap::new(), BTreeMap::new());
     for path in wanted {
-        let found = facts_of(Path::new(path), &mounts);
-        facts.insert(path.clone(), found.map_err(|source| Failure::Path { path: PathBuf::from(path), source })?);
+        let found = view.facts(Path::new(path));
+        let (found, unseen) = found.map_err(|source| Failure::Path { path: PathBuf::from(path), source })?;
+        facts.insert(path.clone(), found);
+        if unseen != Hidden::default() {
+            hidden.insert(path.clone(), unseen);
+        }
     }
-    Ok(Places { facts, mounts })
+    Ok(Places { facts, mounts, hidden })
 }
 
 /// Looks hosts up.
@@ -86,78 +97,117 @@ pub(super) async fn hosts(wanted: &[String]) -> Result<BTreeMap<String, Vec<IpAd
     Ok(found)
 }
 
-/// The way from the root to an object, or to the deepest directory that exists on the way.
-fn facts_of(path: &Path, mounts: &Mounts) -> io::Result<PathFacts> {
-    let way = Way::follow(path)?;
-    let chain = chain(&way.place, mounts)?;
-    let link = |(directory, name): (PathBuf, Vec<u8>)| {
-        let directories = self::chain(&directory, mounts)?.iter().map(|node| (node.dev, node.ino)).collect();
-        Ok(Link { directories, name })
-    };
-    let links = way.links.into_iter().map(link).collect::<io::Result<_>>()?;
-    let roots = if way.missing.is_empty() { mount_roots(&way.place, mounts)? } else { Vec::new() };
-    Ok(PathFacts { chain, missing: way.missing, mounts: roots, links })
-}
-
-/// The objects on a canonical path, the root first.
-fn chain(canonical: &Path, mounts: &Mounts) -> io::Result<Vec<Node>> {
-    let mut chain = Vec::new();
-    let mut place = PathBuf::new();
-    for component in canonical.components() {
-        place.push(component);
-        let name = match component {
-            Component::Normal(name) => name.as_bytes().to_vec(),
-            _ => Vec::new(),
-        };
-        chain.push(node(&place, name, mounts)?);
-    }
-    Ok(chain)
+/// What lies at a place.
+enum Found {
+    /// A link, and where it leads.
+    Link(PathBuf),
+    /// Anything else, by device and inode.
+    Object(u32, u64),
 }
 
 /// Where a path leads, and what it passes on the way.
+#[derive(Default)]
 struct Way {
-    /// The canonical form of as much of it as exists.
-    place: PathBuf,
+    /// The objects on its canonical form, as far as they exist and can be looked at; the root first.
+    chain: Vec<Node>,
     /// The names of the rest.
     missing: Vec<Vec<u8>>,
-    /// Links that were followed: the canonical directory of each, and its name there.
-    links: Vec<(PathBuf, Vec<u8>)>,
+    /// Links that were followed.
+    links: Vec<Link>,
+    /// Why it ends here, if not since there is nothing more.
+    hidden: Option<(PathBuf, String)>,
 }
 
 impl Way {
+    fn place(&self) -> PathBuf {
+        let names = self.chain.iter().skip(1).map(|node| OsStr::from_bytes(&node.name));
+        [OsStr::new("/")].into_iter().chain(names).collect()
+    }
+}
+
+/// The machine, through one look.
+struct View<'a> {
+    mounts: &'a Mounts,
+    look: &'a Look,
+}
+
+impl View<'_> {
+    /// The way from the root to an object, or to the deepest directory on the way that can be looked at.
+    fn facts(&self, path: &Path) -> io::Result<(PathFacts, Hidden)> {
+        let way = self.follow(path)?;
+        let mut hidden = Hidden { step: way.hidden.clone(), ..Hidden::default() };
+        let mounts = if way.missing.is_empty() { self.mount_roots(&way.place(), &mut hidden) } else { Vec::new() };
+        Ok((PathFacts { chain: way.chain, missing: way.missing, mounts, links: way.links }, hidden))
+    }
+
     /// Follows a path name by name. A link that leads nowhere leads to where its object would be made.
-    fn follow(path: &Path) -> io::Result<Self> {
-        let mut way = Self { place: PathBuf::from("/"), missing: Vec::new(), links: Vec::new() };
+    fn follow(&self, path: &Path) -> io::Result<Way> {
+        let mut way = Way::default();
+        if let Found::Object(dev, ino) = self.at(Path::new("/"))? {
+            way.chain.push(Node { dev, ino, name: Vec::new() });
+        }
         let mut names: VecDeque<Vec<u8>> = names(path).collect();
         while let Some(name) = names.pop_front() {
             if name == b".." {
-                way.place.pop();
+                way.chain.truncate(way.chain.len().saturating_sub(1).max(1));
                 continue;
             }
-            let next = way.place.join(OsStr::from_bytes(&name));
-            match fs::symlink_metadata(&next) {
-                Ok(metadata) if metadata.is_symlink() => {
-                    let target = fs::read_link(&next)?;
+            let next = way.place().join(OsStr::from_bytes(&name));
+            match self.at(&next) {
+                Ok(Found::Object(dev, ino)) => way.chain.push(Node { dev, ino, name }),
+                Ok(Found::Link(target)) => {
                     names = self::names(&target).chain(names).collect();
-                    let directory = way.place.clone();
+                    let directories = way.chain.iter().map(|node| (node.dev, node.ino)).collect();
+                    way.links.push(Link { directories, name });
                     if target.is_absolute() {
-                        way.place = PathBuf::from("/");
+                        way.chain.truncate(1);
                     }
-                    way.links.push((directory, name));
                     if way.links.len() > LINKS {
                         return Err(Errno::ELOOP.into());
                     }
                 }
-                Ok(_) => way.place = next,
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(error) => {
+                    way.hidden = (!is_absent(&error)).then(|| (next, error.to_string()));
                     // Nothing can be made behind a step up from what is not there: what comes before it is labelled.
                     way.missing = [name].into_iter().chain(names).take_while(|name| name != b"..").collect();
                     break;
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(way)
+    }
+
+    fn at(&self, place: &Path) -> io::Result<Found> {
+        self.look.step(place)?;
+        let file = paths::open_place(place)?;
+        let metadata = file.metadata()?;
+        if metadata.is_symlink() { fs::read_link(place).map(Found::Link) } else { self.object(&file, metadata.ino()) }
+    }
+
+    /// An open object; its device is that of the mount that it lies in.
+    fn object(&self, file: &File, ino: u64) -> io::Result<Found> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+        let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        let dev = mount.and_then(|mount| self.mounts.device(mount));
+        // The table was read before. That it has changed since brings the next look about.
+        dev.map(|dev| Found::Object(dev, ino)).ok_or_else(|| io::Error::other("it was mounted just now"))
+    }
+
+    /// The roots of what is mounted at or below a path.
+    fn mount_roots(&self, path: &Path, hidden: &mut Hidden) -> Vec<(u32, u64)> {
+        let mut roots = Vec::new();
+        for (point, dev) in self.mounts.points_below(path.as_os_str().as_bytes()) {
+            match self.at(Path::new(OsStr::from_bytes(point))) {
+                Ok(Found::Object(dev, ino)) => roots.push((dev, ino)),
+                // What lies under another mount cannot be seen, and is not in the way of anybody.
+                Ok(Found::Link(_)) => {}
+                Err(error) if is_absent(&error) => {}
+                Err(_) => drop(hidden.mounts.insert(dev)),
+            }
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        roots
     }
 }
 
@@ -168,31 +218,9 @@ fn names(path: &Path) -> impl Iterator<Item = Vec<u8>> {
     names.into_iter().filter(|name| !name.is_empty() && name != b".")
 }
 
-fn node(place: &Path, name: Vec<u8>, mounts: &Mounts) -> io::Result<Node> {
-    let file = paths::open_place(place)?;
-    Ok(Node { dev: device(&file, mounts)?, ino: file.metadata()?.ino(), name })
-}
-
-/// The device of the mount that an open file lies in.
-fn device(file: &File, mounts: &Mounts) -> io::Result<u32> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
-    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-    // The table was read before: a mount that is younger is found at the next look.
-    mount.and_then(|mount| mounts.device(mount)).ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// The roots of what is mounted at or below a path.
-fn mount_roots(path: &Path, mounts: &Mounts) -> io::Result<Vec<(u32, u64)>> {
-    let mut roots = Vec::new();
-    for point in mounts.points_below(path.as_os_str().as_bytes()) {
-        let place = Path::new(OsStr::from_bytes(point));
-        // What lies under another mount cannot be seen, and is not in the way of anybody.
-        let Ok(found) = node(place, Vec::new(), mounts) else { continue };
-        roots.push((found.dev, found.ino));
-    }
-    roots.sort_unstable();
-    roots.dedup();
-    Ok(roots)
+/// Whether an error says that there is nothing.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
@@ -200,9 +228,15 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
-    use super::{PathFacts, places};
+    use super::super::looks::Look;
+    use super::super::places::{Hidden, Places};
+    use super::{Failure, PathFacts};
+
+    fn places(wanted: &[String]) -> Result<Places, Failure> {
+        super::places(wanted, &Look::default())
+    }
 
     #[test]
     fn the_way_to_an_object_begins_at_the_root_and_ends_at_it() {
@@ -268,6 +302,35 @@ mod tests {
         symlink("a", root.path().join("b")).expect("links");
         let path = root.path().join("a").to_str().expect("is text").to_owned();
         assert!(places(&[path]).is_err());
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_looked_at_ends_the_way_like_a_missing_name_and_no_other_path_suffers() {
+        let root = tempfile::tempdir().expect("a directory");
+        let too_long = "x".repeat(300);
+        let wanted = [root.path().join(&too_long).join("y"), root.path().to_owned()];
+        let wanted = wanted.map(|path| path.to_str().expect("is text").to_owned());
+        let found = places(&wanted).expect("is looked up");
+        let facts = &found.facts[&wanted[0]];
+        assert_eq!(facts.missing, [too_long.as_bytes(), b"y"]);
+        assert_eq!(facts.chain, found.facts[&wanted[1]].chain);
+        let step = found.hidden[&wanted[0]].step.as_ref().expect("is said");
+        assert_eq!((&step.0, found.hidden.len()), (&root.path().join(&too_long), 1));
+    }
+
+    #[test]
+    fn nobody_goes_where_a_look_is_stuck() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("hung/a")).expect("creates");
+        let path = root.path().join("hung/a").to_str().expect("is text").to_owned();
+        let wanted = [path.clone(), "/".to_owned()];
+        let look = Look::avoiding(vec![root.path().join("hung"), PathBuf::from("/proc")]);
+        let found = super::places(&wanted, &look).expect("is looked up");
+        assert_eq!(found.facts[&path].missing, [&b"hung"[..], b"a"]);
+        let proc = fs::metadata("/proc").expect("is mounted");
+        assert!(!found.facts["/"].mounts.iter().any(|(dev, _)| u64::from(dev & 0xff) == proc.dev() & 0xff));
+        let Hidden { step, mounts } = &found.hidden["/"];
+        assert!(step.is_none() && mounts.iter().any(|dev| u64::from(dev & 0xff) == proc.dev() & 0xff), "{mounts:?}");
     }
 
     #[test]

@@ -14,10 +14,11 @@ use crate::api::{Peer, Refusal, types};
 use crate::audit::{Entry, Person, What};
 use crate::decision::Event;
 use crate::kernel;
-use crate::session::{Registry, SessionKey, Stage, Stamp, Start, StartRefused};
+use crate::session::{self, Registry, SessionKey, Stage, Stamp, Start, StartRefused, Straggler};
 use crate::system::cgroup::{self, Cgroup};
 use crate::system::proc::{self, RunState};
-use crate::system::{clock, random, signal};
+use crate::system::signal::{self, Signal};
+use crate::system::{clock, process, random};
 
 /// Ancestors that are looked after.
 const ANCESTORS: usize = 32;
@@ -82,6 +83,7 @@ impl Daemon {
             Refusal::Unacceptable(format!("the policy has no profile {profile}: it has {}", known.join(", ")))
         })?;
         let now = clock::now();
+        let (argv, cwd) = session::started(start.argv, start.cwd);
         let wanted = Start {
             id: new_id(now.wall).map_err(|error| Refusal::Failed(format!("cannot make an id: {error}")))?,
             name: start.name,
@@ -91,8 +93,8 @@ impl Daemon {
             uid: peer.uid,
             root: start.child_pid,
             keeper: peer.pid,
-            argv: start.argv,
-            cwd: start.cwd,
+            argv,
+            cwd,
             started_ns: clock::boottime_ns(),
             started: now.wall,
         };
@@ -166,17 +168,31 @@ impl Daemon {
     pub(super) fn end_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.end(key) else { return };
         self.doomed.remove(&key);
-        // An enrolment that was not taken must not tag whoever gets the pid next.
-        let ended =
-            [self.kernel.withdraw(session.root, key.serial), self.kernel.write_session(key.slot, &SessionRecord::ZERO)];
-        for error in ended.into_iter().filter_map(Result::err) {
+        if let Err(error) = self.kernel.write_session(key.slot, &SessionRecord::ZERO) {
             tracing::error!(%error, session = %session.stamp.id, "a session's end cannot be written");
         }
+        self.sessions.stragglers().add(session.straggler());
+        self.settle_stragglers();
         self.happen(Event::Ended(key));
         let entry = Entry { session: Some(Arc::clone(&session.stamp)), ..Entry::new(clock::now(), What::SessionEnded) };
         self.record(&entry);
         self.notices.end(key, view::ended());
         self.clockwork.remove_later(self.cgroup(&session.stamp));
+    }
+
+    /// Withdraws the enrolments that nobody will take any more. While a process can still execute, its own stays: it
+    /// is refused then, and not unguarded.
+    pub(super) fn settle_stragglers(&mut self) {
+        let kernel = &self.kernel;
+        let may_execute = |straggler: &Straggler| {
+            let lives = |stat: &proc::Stat| stat.state != RunState::Dead && straggler.is_it(stat.started);
+            proc::may_be(proc::stat(straggler.root), lives) && !matches!(kernel.tag_of(straggler.root), Ok(Some(_)))
+        };
+        for Straggler { root, serial, .. } in self.sessions.stragglers().settle(may_execute) {
+            if let Err(error) = self.kernel.withdraw(root, serial) {
+                tracing::error!(%error, pid = root, "an enrolment cannot be withdrawn");
+            }
+        }
     }
 
     /// The ancestors of a process inside its session, the parent first.
@@ -203,7 +219,7 @@ impl Daemon {
     pub(super) fn may_be_in(&self, pid: u32, serial: u64) -> bool {
         match self.kernel.tag_of(pid) {
             Ok(tag) => tag.is_some_and(|tag| tag.serial == serial),
-            Err(kernel::Error::ProcessGone { source, .. }) => source.raw_os_error() != Some(Errno::ESRCH as i32),
+            Err(kernel::Error::ProcessGone { source, .. }) => !proc::is_gone(&source),
             Err(_) => true,
         }
     }
@@ -212,6 +228,18 @@ impl Daemon {
     fn tagged(&self, of: impl Fn(u64) -> bool) -> Vec<(u32, u64)> {
         let pids = proc::pids().unwrap_or_default().into_iter();
         pids.filter_map(|pid| Some((pid, self.serial_of(pid).filter(|serial| of(*serial))?))).collect()
+    }
+
+    /// Signals a process that is in one of these sessions, and nobody else: it is held before its tag is looked up, so
+    /// that a later owner of its pid is never meant.
+    pub(super) fn signal(&self, pid: u32, of: impl Fn(u64) -> bool, signal: Signal) -> Result<(), Errno> {
+        let process = match process::open(pid) {
+            Ok(process) => process,
+            Err(error) if proc::is_gone(&error) => return Ok(()),
+            Err(error) => return Err(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+        };
+        // The tag is looked up by number: where it is another's by now, the process that is held is gone.
+        if self.serial_of(pid).is_some_and(of) { signal::send(&process, signal) } else { Ok(()) }
     }
 
     /// Wakes every process of a session: whatever is parked asks again, and to what runs it is nothing.
@@ -235,7 +263,7 @@ impl Daemon {
             if frozen.get(&serial).is_some_and(|pids| pids.contains(&pid)) {
                 continue;
             }
-            if let Err(errno) = signal::stop(pid) {
+            if let Err(errno) = self.signal(pid, |found| found == serial, Signal::SIGSTOP) {
                 tracing::error!(%errno, pid, "a process of a halted session goes on until its next gated act");
             }
         }
@@ -255,7 +283,7 @@ impl Daemon {
             return;
         }
         for (pid, _) in self.tagged(|serial| serials.contains(&serial)) {
-            if let Err(errno) = signal::kill_process(pid) {
+            if let Err(errno) = self.signal(pid, |serial| serials.contains(&serial), Signal::SIGKILL) {
                 tracing::error!(%errno, pid, "a process of a killed session lives on");
             }
         }

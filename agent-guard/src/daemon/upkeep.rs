@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use agent_guard_common::limits::HEARTBEAT_NS;
 
-use super::inforce::{self, Failure};
-use super::resolve::Places;
+use super::places::Places;
+use super::resolve::Failure;
 use super::resume::Look;
 use super::{Daemon, Done, notify, tree};
 use crate::audit::{Entry, What};
@@ -13,7 +13,8 @@ use crate::decision::{Event, Task};
 use crate::session::SessionKey;
 use crate::system::cgroup::Cgroup;
 use crate::system::proc::{self, RunState};
-use crate::system::{clock, memory, signal};
+use crate::system::signal::Signal;
+use crate::system::{clock, memory};
 
 /// How often the machine is looked at, in nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
@@ -21,6 +22,8 @@ const LOOK_NS: u64 = 1_000_000_000;
 const TRIM_NS: u64 = 10_000_000_000;
 /// Time for an act that was just let pass, in nanoseconds.
 const SOON_NS: u64 = 10_000_000;
+/// Looks at the policy's paths begin so far apart, in nanoseconds, however often something is mounted.
+const APART_NS: u64 = 50_000_000;
 /// The shortest pause, so that the loop never spins.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -30,9 +33,14 @@ pub(super) struct Clockwork {
     heartbeat_ns: u64,
     look_ns: u64,
     trim_ns: u64,
+    /// When the policy's paths are looked at next, and when that was begun last.
+    paths_ns: u64,
+    looked_ns: u64,
     /// A look at the policy's paths is under way, or a new policy is.
     looking: bool,
     reloads: u32,
+    /// Why the last look saw nothing, if so.
+    blind: Option<String>,
     /// Cgroups of ended sessions.
     to_remove: Vec<Cgroup>,
 }
@@ -45,7 +53,31 @@ impl Clockwork {
 
     /// The machine is looked at as soon as an act can have been done that is passing its hook now.
     pub(super) fn look_soon(&mut self) {
-        self.look_ns = self.look_ns.min(clock::monotonic_ns() + SOON_NS);
+        let soon = clock::monotonic_ns() + SOON_NS;
+        self.look_ns = self.look_ns.min(soon);
+        self.look_at_paths(soon);
+    }
+
+    /// Something was mounted or unmounted, perhaps where a label is: the paths are looked at once more, now.
+    pub(super) fn mounts_changed(&mut self) {
+        self.look_at_paths(0);
+    }
+
+    fn look_at_paths(&mut self, when_ns: u64) {
+        self.paths_ns = self.paths_ns.min(when_ns.max(self.looked_ns + APART_NS));
+    }
+
+    /// A look saw nothing; that is said once for each reason.
+    fn is_blind(&mut self, failure: String) {
+        if self.blind.as_ref() != Some(&failure) {
+            tracing::warn!(failure, "labels do not follow what lies at the policy's paths");
+        }
+        self.blind = Some(failure);
+    }
+
+    /// When the paths are to be looked at. A look that is under way ends with an event, and is not waited for by the clock.
+    fn paths_due(&self) -> Option<u64> {
+        (!self.looking && self.reloads == 0).then_some(self.paths_ns)
     }
 
     /// A policy is being read, or no longer.
@@ -64,7 +96,8 @@ impl Clockwork {
 impl Daemon {
     /// How long the loop may wait for events.
     pub(super) fn pause(&self) -> Duration {
-        let due = [Some(self.clockwork.heartbeat_ns), Some(self.clockwork.look_ns), self.wakes.next_ns()];
+        let clockwork = &self.clockwork;
+        let due = [Some(clockwork.heartbeat_ns), Some(clockwork.look_ns), clockwork.paths_due(), self.wakes.next_ns()];
         let next = due.into_iter().flatten().min().unwrap_or(0);
         Duration::from_nanos(next.saturating_sub(clock::monotonic_ns())).max(SHORTEST)
     }
@@ -79,6 +112,7 @@ impl Daemon {
             }
             self.happen(Event::Tick);
         }
+        self.record_folded(now);
         self.wakes.forget(now);
         for look in self.wakes.due(now) {
             self.look_after(look);
@@ -91,21 +125,22 @@ impl Daemon {
             self.clockwork.look_ns = now + LOOK_NS;
             self.look_for_gone();
             self.look_at_sessions();
+            self.settle_stragglers();
             self.hunt();
             self.keep_halted();
-            self.look_at_paths();
             let cgroups = std::mem::take(&mut self.clockwork.to_remove);
             self.clockwork.to_remove = tree::still_there(cgroups);
+        }
+        if self.clockwork.paths_due().is_some_and(|due| now >= due) {
+            (self.clockwork.looked_ns, self.clockwork.paths_ns) = (now, now + LOOK_NS);
+            self.look_at_paths();
         }
     }
 
     /// Sends SIGCONT to whoever is to be woken, once each. Nobody outside a session is ever signalled.
     pub(super) fn wake(&mut self) {
         for tgid in self.wakes.take() {
-            if self.serial_of(tgid).is_none() {
-                continue;
-            }
-            if let Err(errno) = signal::wake(tgid) {
+            if let Err(errno) = self.signal(tgid, |_| true, Signal::SIGCONT) {
                 tracing::warn!(%errno, pid = tgid, "a process cannot be woken");
             }
         }
@@ -131,8 +166,9 @@ impl Daemon {
     fn look_for_gone(&mut self) {
         let lives = |task: &Task, started: Option<u64>| {
             let thread = proc::thread_stat(task.tgid, task.tid);
-            let same = started.is_none_or(|started| proc::stat(task.tgid).is_ok_and(|stat| stat.started == started));
-            same && thread.is_ok_and(|stat| stat.state != RunState::Dead)
+            let same =
+                started.is_none_or(|started| proc::may_be(proc::stat(task.tgid), |stat| stat.started == started));
+            same && proc::may_be(thread, |stat| stat.state != RunState::Dead)
         };
         let gone: Vec<Task> =
             self.state.tasks().filter(|(task, started)| !lives(task, *started)).map(|(task, _)| task).collect();
@@ -150,8 +186,8 @@ impl Daemon {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.executed |= tasks > 0;
             let missed = std::mem::replace(&mut session.deserted, !found);
-            let waits = |stat: proc::Stat| stat.state != RunState::Dead && session.is_root(stat.started);
-            let waits = !session.executed && proc::stat(session.root).is_ok_and(waits);
+            let waits = |stat: &proc::Stat| stat.state != RunState::Dead && session.is_root(stat.started);
+            let waits = !session.executed && proc::may_be(proc::stat(session.root), waits);
             // A kernel that cannot look a dying task's tag up (6.1, in an interrupt) counts it for ever.
             if missed && !found {
                 if let Err(error) = self.kernel.forget_tasks(key.slot) {
@@ -176,13 +212,10 @@ impl Daemon {
     /// A labelled path may have been made, moved or mounted over: by an act that was approved, or by somebody who
     /// is not guarded.
     fn look_at_paths(&mut self) {
-        if self.clockwork.looking || self.clockwork.reloads > 0 {
-            return;
-        }
         self.clockwork.looking = true;
-        let (paths, results) = (self.policy.wanted(), self.results.clone());
+        let (paths, looks, results) = (self.policy.wanted(), self.looks.clone(), self.results.clone());
         tokio::spawn(async move {
-            let places = inforce::look(paths).await;
+            let places = looks.places(paths).await;
             // A loop that is gone looks at nothing.
             drop(results.send(Done::Looked(places)).await);
         });
@@ -194,8 +227,9 @@ impl Daemon {
         let places = match places {
             Ok(places) if places.facts.keys().eq(self.policy.places.facts.keys()) => places,
             Ok(_) => return,
-            Err(failure) => return tracing::warn!(%failure, "the policy's paths cannot be looked up"),
+            Err(failure) => return self.clockwork.is_blind(failure.to_string()),
         };
+        self.clockwork.blind = None;
         let profiles = self.sessions.profiles();
         match self.policy.refresh(places, &mut self.kernel, profiles) {
             Ok(false) => {}

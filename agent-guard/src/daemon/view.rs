@@ -1,48 +1,76 @@
 //! What the API shows of the daemon's state. It must not change any of it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Daemon;
 use crate::api::authz::Scope;
+use crate::api::call::Unwritten;
 use crate::api::refusal::Refusal;
 use crate::api::types;
 use crate::audit::{Now, Person};
 use crate::decision::{self, Ending, Rejection, Standing, Told};
-use crate::session::{self, Stage, Stamp, tier_word};
+use crate::session::{self, Act, Stage, Stamp, tier_word};
 use crate::system::{clock, host, signal, user};
 
-/// A request.
-pub(super) fn request(request: &decision::Request, now: Now) -> types::Request {
-    let act = &request.act;
-    let left_ns = match request.standing {
-        Standing::Pending => request.deadline.monotonic_ns.saturating_sub(now.monotonic_ns),
-        _ => 0,
-    };
-    types::Request {
-        id: request.id.to_string(),
-        state: state(request.standing),
-        session: act.session.as_deref().map_or_else(nobody, session_ref),
-        operation: act.operation.name().to_owned(),
-        object: act.object.clone(),
-        other: act.other.clone(),
-        cut: act.cut,
-        label: act.label.clone(),
-        rule: types::RuleRef { name: act.rule.name.clone(), message: act.rule.message.clone() },
-        tier: tier_word(act.tier).to_owned(),
-        process: process(&act.process),
-        impact: act.impact.map(|impact| types::Impact {
-            files: impact.files,
-            bytes: impact.bytes,
-            complete: impact.complete,
-        }),
-        asked_at: request.asked.wall,
-        expires_at: request.deadline.wall,
-        left_ms: left_ns / 1_000_000,
-        decision: request.ending.as_ref().map(ending),
+/// What is known of a request apart from its act, which is kept for it elsewhere.
+struct Outline {
+    id: decision::RequestId,
+    standing: Standing,
+    asked: Timestamp,
+    expires: Timestamp,
+    left_ms: u64,
+    ending: Option<Ending>,
+    /// The name of the user who asks.
+    user: Option<String>,
+}
+
+impl Outline {
+    fn of(request: &decision::Request, user: Option<String>, now: Now) -> Self {
+        let left_ns = match request.standing {
+            Standing::Pending => request.deadline.monotonic_ns.saturating_sub(now.monotonic_ns),
+            _ => 0,
+        };
+        Self {
+            id: request.id,
+            standing: request.standing,
+            asked: request.asked.wall,
+            expires: request.deadline.wall,
+            left_ms: left_ns / 1_000_000,
+            ending: request.ending.clone(),
+            user,
+        }
+    }
+
+    fn with(&self, act: &Act) -> types::Request {
+        types::Request {
+            id: self.id.to_string(),
+            state: state(self.standing),
+            session: act.session.as_deref().map_or_else(nobody, session_ref),
+            operation: act.operation.name().to_owned(),
+            object: act.object.clone(),
+            other: act.other.clone(),
+            cut: act.cut,
+            label: act.label.clone(),
+            rule: types::RuleRef { name: act.rule.name.clone(), message: act.rule.message.clone() },
+            tier: tier_word(act.tier).to_owned(),
+            process: process(&act.process, self.user.clone()),
+            impact: act.impact.map(|impact| types::Impact {
+                files: impact.files,
+                bytes: impact.bytes,
+                complete: impact.complete,
+            }),
+            asked_at: self.asked,
+            expires_at: self.expires,
+            left_ms: self.left_ms,
+            decision: self.ending.as_ref().map(ending),
+        }
     }
 }
 
-fn process(who: &session::Who) -> types::Process {
+fn process(who: &session::Who, user: Option<String>) -> types::Process {
     let ancestor = |ancestor: &session::Ancestor| types::Ancestor {
         pid: ancestor.pid,
         comm: ancestor.comm.clone(),
@@ -52,7 +80,7 @@ fn process(who: &session::Who) -> types::Process {
         pid: who.pid,
         tid: who.tid,
         uid: who.uid,
-        user: user::name_of(who.uid),
+        user,
         comm: who.comm.clone(),
         argv: who.argv.clone(),
         cwd: who.cwd.clone(),
@@ -63,6 +91,16 @@ fn process(who: &session::Who) -> types::Process {
 /// What stands for a session that is not known: no scope but the whole covers it.
 fn nobody() -> types::SessionRef {
     types::SessionRef { id: String::new(), name: String::new(), profile: String::new(), uid: u32::MAX }
+}
+
+/// Whether a request is in scope.
+pub(super) fn is_covered(request: &decision::Request, scope: &Scope) -> bool {
+    request.act.session.as_ref().map_or(*scope == Scope::Everything, |stamp| scope.covers(&stamp.id, stamp.uid))
+}
+
+fn is_wanted(request: &decision::Request, filter: &types::RequestFilter) -> bool {
+    let (id, name) = request.act.session.as_ref().map_or(("", ""), |stamp| (&stamp.id, &stamp.name));
+    filter.wants_one_of(state(request.standing), id, name)
 }
 
 /// A session's names.
@@ -103,6 +141,9 @@ pub(super) fn rejection(rejection: Rejection) -> Refusal {
     }
 }
 
+/// Bytes of each text of a notice: hundreds of them may wait for a keeper, which shows less.
+const NOTICE_BYTES: usize = 1024;
+
 /// A line for a session's user.
 pub(super) fn notice(notice: decision::Notice) -> types::Notice {
     let act = notice.act;
@@ -115,13 +156,14 @@ pub(super) fn notice(notice: decision::Notice) -> types::Notice {
         Told::Resumed => types::NoticeKind::Resumed,
     };
     let message = act.as_ref().and_then(|act| act.rule.message.clone());
+    let brief = |text: String| session::cut(text, NOTICE_BYTES);
     types::Notice {
         kind,
         pid: act.as_ref().map(|act| act.process.pid),
         request: notice.request.map(|id| id.to_string()),
         operation: act.as_ref().map(|act| act.operation.name().to_owned()),
-        object: act.as_ref().map(|act| act.object.clone()),
-        reason: notice.reason.or(message),
+        object: act.as_ref().map(|act| brief(act.object.clone())),
+        reason: notice.reason.or(message).map(brief),
     }
 }
 
@@ -159,12 +201,24 @@ impl Daemon {
     }
 
     /// The requests in scope that a filter wants, the oldest first.
-    pub(super) fn show_requests(&self, filter: &types::RequestFilter, scope: &Scope) -> Vec<types::Request> {
+    pub(super) fn show_requests(&self, filter: &types::RequestFilter, scope: &Scope) -> Vec<Unwritten> {
         let now = clock::now();
-        let mut wanted: Vec<types::Request> = self.state.requests().map(|known| request(known, now)).collect();
-        wanted.retain(|request| scope.covers_ref(&request.session) && filter.wants(request));
-        wanted.sort_by(|one, other| (one.asked_at, &one.id).cmp(&(other.asked_at, &other.id)));
-        wanted
+        let wanted = |known: &&decision::Request| is_covered(known, scope) && is_wanted(known, filter);
+        let mut wanted: Vec<&decision::Request> = self.state.requests().filter(wanted).collect();
+        wanted.sort_unstable_by_key(|known| (known.asked.wall, known.id));
+        let mut users = BTreeMap::new();
+        let unwritten = |known: &decision::Request| {
+            let uid = known.act.process.uid;
+            let user = users.entry(uid).or_insert_with(|| user::name_of(uid)).clone();
+            let (outline, act) = (Outline::of(known, user, now), Arc::downgrade(&known.act));
+            Unwritten::new(move || act.upgrade().map(|act| outline.with(&act)))
+        };
+        wanted.into_iter().map(unwritten).collect()
+    }
+
+    /// A request as it is now.
+    pub(super) fn show_request(&self, known: &decision::Request) -> types::Request {
+        Outline::of(known, user::name_of(known.act.process.uid), clock::now()).with(&known.act)
     }
 
     /// The daemon's own state.

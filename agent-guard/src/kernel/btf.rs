@@ -37,9 +37,7 @@ impl Types {
 
     /// Whether the kernel has a function of this name.
     pub(super) fn has_function(&self, name: &str) -> bool {
-        self.0
-            .resolve_types_by_name(name)
-            .is_ok_and(|types| types.iter().any(|r#type| matches!(r#type, Type::Func(_))))
+        self.0.resolve_types_by_name(name).is_ok_and(|types| types.iter().any(|r#type| matches!(r#type, Type::Func(_))))
     }
 
     fn structure(&self, name: &str) -> Option<Type> {

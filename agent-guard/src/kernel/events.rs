@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
+use agent_guard_common::limits::RING_BYTES;
 use agent_guard_common::map;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::read;
@@ -176,6 +177,13 @@ impl EventReader {
         let ring = RingBuf::try_from(ring).map_err(Error::read(map::EVENTS))?;
         let readable = system::wait::readable(ring.as_fd()).map_err(Error::WaitForEvents)?;
         Ok(Self { ring, readable })
+    }
+
+    /// What is in the ring at this moment, in its order.
+    pub fn backlog(&mut self) -> Vec<KernelEvent> {
+        // No more than the ring can hold: whoever keeps filling it does not keep this from returning.
+        let most = RING_BYTES as usize / size_of::<Head>();
+        std::iter::from_fn(|| self.ring.next().map(|record| decode(&record))).take(most).collect()
     }
 
     /// The next events, in their order; never none. Dropping the future loses nothing.

@@ -18,6 +18,8 @@ pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     if rules.generation != current.wrapping_add(1) {
         return Err(Error::Generation { given: rules.generation, current });
     }
+    // What waiting needs is made before anything is written: a policy that is in force is never reported as refused.
+    let barrier = system::bpf::Barrier::new().map_err(Error::Barrier)?;
     let slot = rules.generation & 1;
     // An earlier attempt, or a daemon that was killed, may have left half a policy there.
     clear(maps, slot)?;
@@ -27,8 +29,11 @@ pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     }
     maps.set_control(control::GENERATION, u64::from(rules.generation))?;
     // Programs that read the word before still judge by the old generation: its records go when they have ended.
-    system::bpf::wait_for_programs().map_err(Error::Barrier)?;
-    clear(maps, slot ^ 1)
+    // What cannot be cleared now is cleared before the slot is written again.
+    if let Err(error) = barrier.wait().map_err(Error::Barrier).and_then(|()| clear(maps, slot ^ 1)) {
+        tracing::warn!(%error, "the records of the policy before stay for now; the new one is in force");
+    }
+    Ok(())
 }
 
 fn write(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {

@@ -7,10 +7,12 @@ mod act;
 mod impact;
 mod path;
 mod registry;
+mod straggler;
 mod who;
 
 pub use act::{Act, Ancestor, Impact, Rule, SessionKey, Stamp, Who, tier_word};
 pub use impact::weigh;
 pub use path::{Mounts, Shown};
 pub use registry::{Counts, Registry, Session, Stage, Start, StartRefused};
-pub use who::{arguments, describe, plain};
+pub use straggler::{Straggler, Stragglers};
+pub use who::{arguments, cut, describe, plain, started};

@@ -1,6 +1,8 @@
 //! From the kernel's idea of a path to a person's: names from a file system's root become a path that one can type.
 //! It must not know how mount tables are read.
 
+use std::sync::Arc;
+
 use crate::text;
 
 /// One line of a mount table.
@@ -14,9 +16,9 @@ struct Mount {
     point: Vec<u8>,
 }
 
-/// A mount table: `/proc/PID/mountinfo`.
+/// A mount table: `/proc/PID/mountinfo`. Copies share it: each question that is being completed has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mounts(Vec<Mount>);
+pub struct Mounts(Arc<[Mount]>);
 
 /// A path to be shown.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +68,13 @@ impl Mounts {
         self.0.iter().find(|mount| mount.id == id).map(|mount| mount.dev)
     }
 
-    /// Places where something is mounted below a path, or on it.
-    pub fn points_below(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let below = move |point: &&[u8]| {
-            point.strip_prefix(path).is_some_and(|rest| rest.is_empty() || path == b"/" || rest.starts_with(b"/"))
+    /// Places where something is mounted below a path, or on it, and its device.
+    pub fn points_below(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
+        let below = move |mount: &&Mount| {
+            let rest = mount.point.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || path == b"/" || rest.starts_with(b"/"))
         };
-        self.0.iter().map(|mount| &mount.point[..]).filter(below)
+        self.0.iter().filter(below).map(|mount| (&mount.point[..], mount.dev))
     }
 }
 
@@ -171,6 +174,7 @@ not a line
         let table = Mounts::parse(TABLE);
         let below = |path: &str| table.points_below(path.as_bytes()).count();
         assert_eq!((below("/"), below("/srv"), below("/sr"), below("/data")), (6, 1, 0, 1));
+        assert_eq!(table.points_below(b"/volume").next(), Some((&b"/volume"[..], 50)));
         assert_eq!(table.device(43), Some(50));
     }
 

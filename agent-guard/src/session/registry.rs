@@ -9,6 +9,7 @@ use agent_guard_common::session::{SessionRecord, state};
 use jiff::Timestamp;
 
 use super::act::{SessionKey, Stamp};
+use super::straggler::{Straggler, Stragglers};
 
 /// Ended sessions whose names are remembered, for events that come after the end.
 const REMEMBERED: usize = 64;
@@ -69,8 +70,15 @@ pub struct Session {
 impl Session {
     /// Whether a process that has the number of its first process, and started at this tick, can be that one.
     #[must_use]
-    pub const fn is_root(&self, started: u64) -> bool {
-        started <= self.since_ticks
+    pub fn is_root(&self, started: u64) -> bool {
+        self.straggler().is_it(started)
+    }
+
+    /// Its first process, as it is known once the session has ended.
+    #[must_use]
+    pub fn straggler(&self) -> Straggler {
+        let (serial, uid) = (self.stamp.key.serial, self.stamp.uid);
+        Straggler { root: self.root, serial, uid, since_ticks: self.since_ticks }
     }
 }
 
@@ -130,6 +138,7 @@ pub enum StartRefused {
 pub struct Registry {
     sessions: BTreeMap<u32, Session>,
     ended: VecDeque<Arc<Stamp>>,
+    stragglers: Stragglers,
 }
 
 impl Registry {
@@ -175,8 +184,11 @@ impl Registry {
     /// Takes a slot for a new session. The record is what the kernel must hold before its first process is enrolled.
     pub fn start(&mut self, start: Start) -> Result<(SessionKey, SessionRecord), StartRefused> {
         let slot = (0..SESSIONS).find(|slot| !self.sessions.contains_key(slot)).ok_or(StartRefused::Full)?;
+        if self.sessions.len() + self.stragglers.count() >= SESSIONS as usize {
+            return Err(StartRefused::Full);
+        }
         let of_user = self.sessions.values().filter(|session| session.stamp.uid == start.uid).count();
-        if start.uid != 0 && of_user >= SESSIONS_OF_USER {
+        if start.uid != 0 && of_user + self.stragglers.count_of(start.uid) >= SESSIONS_OF_USER {
             return Err(StartRefused::TooMany);
         }
         // One that has executed may have died long ago, and its number be another's.
@@ -223,6 +235,11 @@ impl Registry {
             self.ended.pop_front();
         }
         Some(session)
+    }
+
+    /// The first processes of ended sessions that have not executed yet.
+    pub const fn stragglers(&mut self) -> &mut Stragglers {
+        &mut self.stragglers
     }
 
     /// A session that has not ended.
@@ -396,6 +413,20 @@ mod tests {
         assert_eq!(registry.start(start(5000, None)), Err(StartRefused::TooMany));
         registry.start(Start { uid: 1001, ..start(5000, None) }).expect("another user's starts");
         registry.start(Start { uid: 0, ..start(5001, None) }).expect("root's starts");
+    }
+
+    #[test]
+    fn whoever_has_not_executed_yet_counts_after_the_end_of_its_session() {
+        let mut registry = Registry::default();
+        for serial in 0..SESSIONS_OF_USER as u64 {
+            let (key, _) = registry.start(start(serial, None)).expect("starts");
+            let straggler = registry.end(key).expect("is there").straggler();
+            assert_eq!((straggler.root, straggler.serial, straggler.uid), (start(serial, None).root, serial, 1000));
+            registry.stragglers().add(straggler);
+        }
+        assert_eq!(registry.start(start(5000, None)), Err(StartRefused::TooMany));
+        assert_eq!(registry.stragglers().settle(|_| false).len(), SESSIONS_OF_USER);
+        registry.start(start(5000, None)).expect("starts");
     }
 
     #[test]

@@ -5,12 +5,26 @@ use super::act::{Ancestor, Who};
 use crate::system::proc;
 use crate::text;
 
+/// How much of an argument vector is kept, as it is shown. Words count as well: an empty one costs more than none.
+#[derive(Clone, Copy)]
+struct Limit {
+    bytes: usize,
+    words: usize,
+}
+
+/// Of a process that asks: there may be thousands of them.
+const OWN: Limit = Limit { bytes: 4096, words: 256 };
+/// Of each ancestor.
+const ANCESTOR: Limit = Limit { bytes: 256, words: 16 };
+/// Of what a session's keeper says that it starts.
+const STARTED: Limit = Limit { bytes: 8192, words: 512 };
 /// Ancestors that are listed.
 const ANCESTORS: usize = 16;
-/// Bytes of arguments that are kept: of the process that asks, and of each ancestor.
-const OWN_BYTES: usize = 8192;
-const ANCESTOR_BYTES: usize = 256;
-/// Stands behind arguments that were cut.
+/// Bytes of a program's and a directory's path that are kept of a process that asks.
+const PATH_BYTES: usize = 1024;
+/// Bytes of the directory that a session is started in.
+const DIRECTORY_BYTES: usize = 4096;
+/// Stands behind what was cut.
 const CUT: &str = "[...]";
 /// First and last major number of pseudo terminals.
 const PTS: std::ops::RangeInclusive<u32> = 136..=143;
@@ -25,10 +39,10 @@ pub const fn plain(pid: u32, tid: u32, uid: u32, comm: String) -> Who {
 #[must_use]
 pub fn describe(who: Who, root: u32) -> Who {
     let Ok(stat) = proc::stat(who.pid) else { return who };
-    let shown = |path: std::path::PathBuf| text::from_bytes(path.as_os_str().as_encoded_bytes());
+    let shown = |path: std::path::PathBuf| cut(text::from_bytes(path.as_os_str().as_encoded_bytes()), PATH_BYTES);
     Who {
         started: Some(stat.started),
-        argv: cmdline(who.pid, OWN_BYTES),
+        argv: cmdline(who.pid, OWN),
         exe: proc::exe(who.pid).ok().map(shown),
         cwd: proc::cwd(who.pid).ok().map(shown),
         tty: terminal(stat.tty),
@@ -43,35 +57,57 @@ fn ancestry(pid: u32, parent: u32, root: u32) -> Vec<Ancestor> {
     let (mut last, mut next) = (pid, parent);
     while last != root && next > 1 && ancestors.len() < ANCESTORS {
         let Ok(stat) = proc::stat(next) else { break };
-        ancestors.push(Ancestor { pid: next, comm: text::from_bytes(&stat.comm), argv: cmdline(next, ANCESTOR_BYTES) });
+        ancestors.push(Ancestor { pid: next, comm: text::from_bytes(&stat.comm), argv: cmdline(next, ANCESTOR) });
         (last, next) = (next, stat.ppid);
     }
     ancestors
 }
 
-fn cmdline(pid: u32, limit: usize) -> Vec<String> {
+fn cmdline(pid: u32, limit: Limit) -> Vec<String> {
     // One byte more shows that there are more.
-    shorten(&proc::cmdline(pid, limit as u64 + 1).unwrap_or_default(), limit).0
+    shorten(&proc::cmdline(pid, limit.bytes as u64 + 1).unwrap_or_default(), limit).0
 }
 
 /// As much of an argument vector as is kept of the process that asks, and whether that is less than all.
 #[must_use]
 pub fn arguments(words: &[Vec<u8>]) -> (Vec<String>, bool) {
-    shorten(words, OWN_BYTES)
+    shorten(words, OWN)
 }
 
-fn shorten(words: &[Vec<u8>], limit: usize) -> (Vec<String>, bool) {
-    let mut room = limit;
+/// As much as is kept of what a keeper says that it starts, and where.
+#[must_use]
+pub fn started(argv: Vec<String>, cwd: String) -> (Vec<String>, String) {
+    let words: Vec<Vec<u8>> = argv.into_iter().map(String::into_bytes).collect();
+    (shorten(&words, STARTED).0, cut(cwd, DIRECTORY_BYTES))
+}
+
+fn shorten(words: &[Vec<u8>], limit: Limit) -> (Vec<String>, bool) {
+    let mut room = limit.bytes;
     let mut kept = Vec::new();
-    for word in words {
-        let Some(left) = room.checked_sub(word.len() + 1) else {
-            kept.extend([text::from_bytes(&word[..word.len().min(room)]), CUT.to_owned()]);
+    for word in words.iter().take(limit.words) {
+        // Nothing gets shorter by being shown, so no more of the word than this can be kept.
+        let mut shown = text::from_bytes(&word[..word.len().min(room)]);
+        let Some(left) = room.checked_sub(shown.len() + 1) else {
+            shown.truncate(shown.floor_char_boundary(room));
+            kept.extend([shown, CUT.to_owned()]);
             return (kept, true);
         };
-        kept.push(text::from_bytes(word));
+        kept.push(shown);
         room = left;
     }
-    (kept, false)
+    let more = words.len() > limit.words;
+    kept.extend(more.then(|| CUT.to_owned()));
+    (kept, more)
+}
+
+/// A text, or the beginning of one that is longer than so many bytes.
+#[must_use]
+pub fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push_str(CUT);
+    }
+    text
 }
 
 /// The name of a terminal, from the number in `/proc/PID/stat`: minor in bits 0 to 7 and 20 to 31, major between.
@@ -91,7 +127,8 @@ fn terminal(number: i32) -> Option<String> {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use super::{arguments, describe, plain, shorten, terminal};
+    use super::{Limit, OWN, STARTED, arguments, cut, describe, plain, shorten, started, terminal};
+    use crate::system::{process, signal};
 
     #[test]
     fn a_child_is_described_with_its_way_up_to_the_root() {
@@ -118,20 +155,50 @@ mod tests {
         assert_eq!(who.ancestry[0].argv[..2], ["sh", "-c"]);
         assert_eq!(who.cwd.as_deref(), Some("/tmp"));
         assert!(who.exe.is_some_and(|exe| exe.starts_with('/')) && who.started.is_some());
-        crate::system::signal::kill_process(pid).expect("is killed");
+        signal::send(&process::open(pid).expect("lives"), signal::Signal::SIGKILL).expect("is killed");
         shell.wait().expect("ends");
+    }
+
+    fn words(words: &[&[u8]]) -> Vec<Vec<u8>> {
+        words.iter().map(|word| word.to_vec()).collect()
     }
 
     #[test]
     fn what_is_kept_of_arguments_has_a_limit() {
-        let words: Vec<Vec<u8>> = [&b"ab"[..], b"", b"cdef"].map(<[u8]>::to_vec).into();
-        let all = ["ab", "", "cdef"].map(str::to_owned).to_vec();
-        assert_eq!(shorten(&words, 9), (all, false));
-        assert_eq!(shorten(&words, 8), (["ab", "", "cdef", "[...]"].map(str::to_owned).to_vec(), true));
-        assert_eq!(shorten(&words, 6), (["ab", "", "cd", "[...]"].map(str::to_owned).to_vec(), true));
-        let many = vec![Vec::new(); 200_000];
-        let (kept, cut) = arguments(&many);
-        assert!(cut && kept.len() < 10_000);
+        let given = words(&[b"ab", b"", b"cdef"]);
+        let expected = [
+            (9, 3, vec!["ab", "", "cdef"]),
+            (8, 3, vec!["ab", "", "cdef", "[...]"]),
+            (6, 3, vec!["ab", "", "cd", "[...]"]),
+            (9, 2, vec!["ab", "", "[...]"]),
+            (0, 3, vec!["", "[...]"]),
+        ];
+        for (bytes, words, kept) in expected {
+            let (found, is_cut) = shorten(&given, Limit { bytes, words });
+            assert_eq!(
+                (found, is_cut),
+                (kept.iter().map(|word| (*word).to_owned()).collect(), kept.contains(&"[...]"))
+            );
+        }
+    }
+
+    #[test]
+    fn neither_empty_words_nor_bytes_that_are_shown_longer_get_past_the_limit() {
+        let (kept, cut) = arguments(&vec![Vec::new(); 200_000]);
+        assert!(cut && kept.len() == OWN.words + 1);
+        let (kept, cut) = arguments(&[vec![0xff; 200_000]]);
+        assert!(cut && kept.concat().len() <= OWN.bytes + 5, "{}", kept.concat().len());
+        assert!(kept[0].starts_with("\\xff\\xff"));
+    }
+
+    #[test]
+    fn what_a_keeper_says_is_cut_with_a_mark() {
+        let (argv, cwd) = started(vec!["x".repeat(1 << 20), String::new()], "/ä".repeat(1 << 19));
+        assert_eq!((argv[0].len(), argv[1].as_str()), (STARTED.bytes, "[...]"));
+        assert!(cwd.ends_with("[...]") && cwd.len() <= 4096 + 5, "{}", cwd.len());
+        let whole = (vec!["claude".to_owned()], "/home".to_owned());
+        assert_eq!(started(whole.0.clone(), whole.1.clone()), whole);
+        assert_eq!(cut("äb".to_owned(), 1), "[...]");
     }
 
     #[test]

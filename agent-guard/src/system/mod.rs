@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod job;
 pub mod limits;
 pub mod memory;
+pub mod mounts;
 pub mod paths;
 pub mod peer;
 pub mod proc;

@@ -2,6 +2,7 @@
 //! It must not know what the peer may do.
 
 use super::process;
+use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
@@ -45,17 +46,24 @@ impl ProcessHandle {
 pub fn identify(socket: &impl AsFd) -> io::Result<(Credentials, ProcessHandle)> {
     let peer = getsockopt(socket, sockopt::PeerCredentials)?;
     let pid = u32::try_from(peer.pid()).unwrap_or(0);
-    let pidfd = getsockopt(socket, sockopt::PeerPidfd).ok();
-    let handle = match pidfd {
-        Some(pidfd) => ProcessHandle(Some(pidfd)),
-        None => ProcessHandle::open(pid).unwrap_or(ProcessHandle(None)),
-    };
+    let handle = hold(getsockopt(socket, sockopt::PeerPidfd), || ProcessHandle::open(pid));
     Ok((Credentials { pid, uid: peer.uid(), gid: peer.gid() }, handle))
+}
+
+/// Only a kernel that does not know the question leaves anything to look up: one that knows it and has no process to
+/// name speaks of a peer that is gone, and its number may be another's.
+fn hold(named: Result<OwnedFd, Errno>, look_up: impl FnOnce() -> io::Result<ProcessHandle>) -> ProcessHandle {
+    match named {
+        Ok(pidfd) => ProcessHandle(Some(pidfd)),
+        Err(Errno::ENOPROTOOPT) => look_up().unwrap_or(ProcessHandle(None)),
+        Err(_) => ProcessHandle(None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ProcessHandle, identify};
+    use super::{ProcessHandle, hold, identify};
+    use nix::errno::Errno;
     use std::os::unix::net::UnixStream;
     use std::process::Command;
 
@@ -76,5 +84,14 @@ mod tests {
         child.wait().unwrap();
         assert!(!handle.is_alive());
         assert!(ProcessHandle::open(0).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_the_kernel_cannot_name_is_gone_and_only_an_old_kernel_is_not_asked() {
+        let own = || ProcessHandle::open(std::process::id());
+        for errno in [Errno::ESRCH, Errno::EINVAL, Errno::ENODATA, Errno::EMFILE] {
+            assert!(!hold(Err(errno), own).is_alive(), "{errno}");
+        }
+        assert!(hold(Err(Errno::ENOPROTOOPT), own).is_alive());
     }
 }

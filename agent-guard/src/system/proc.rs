@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 /// Fields of `/proc/PID/stat` behind the name that are needed: state (3) to start time (22).
 const STAT_FIELDS: usize = 20;
 
@@ -41,6 +43,18 @@ pub struct Stat {
     pub tty: i32,
     /// When it started, in clock ticks since boot.
     pub started: u64,
+}
+
+/// Whether an answer means that there is no such process, or none any more. Any other one says nothing about it.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    // A process that is reaped between opening and reading its file is ESRCH.
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
+/// Whether a task may be what is looked for: who cannot be asked about may.
+pub fn may_be(found: io::Result<Stat>, is_it: impl Fn(&Stat) -> bool) -> bool {
+    found.map_or_else(|error| !is_gone(&error), |stat| is_it(&stat))
 }
 
 /// `/proc/PID/stat` of a process.
@@ -146,7 +160,11 @@ fn malformed(path: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunState, Stat, cmdline, cwd, exe, mountinfo, parse_stat, pids, stat, thread_stat, uid};
+    use nix::errno::Errno;
+
+    use super::{
+        RunState, Stat, cmdline, cwd, exe, is_gone, may_be, mountinfo, parse_stat, pids, stat, thread_stat, uid,
+    };
 
     #[test]
     fn a_name_with_parentheses_and_newlines_does_not_shift_the_fields() {
@@ -187,7 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_an_error() {
-        assert!(stat(u32::MAX).is_err() && cmdline(u32::MAX, 1).is_err());
+    fn a_process_that_is_not_there_is_an_error_of_its_own() {
+        assert!(is_gone(&stat(u32::MAX).expect_err("is not there")) && cmdline(u32::MAX, 1).is_err());
+        for errno in [Errno::EMFILE, Errno::ENOMEM, Errno::EACCES] {
+            assert!(!is_gone(&errno.into()), "{errno}");
+        }
+        assert!(is_gone(&Errno::ESRCH.into()));
+        assert!(may_be(Err(Errno::EMFILE.into()), |_| false) && !may_be(Err(Errno::ESRCH.into()), |_| true));
     }
 }

@@ -4,7 +4,7 @@
 // Each test program uses its part of this.
 #![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
 
-use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Watch};
+use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
     Ancestor, Decision, Impact, Notice, Process, Request, RequestState, RuleRef, Session, SessionRef, SessionState,
@@ -210,14 +210,18 @@ async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, script: Arc<Mutex<Sc
 /// A reply that nobody waits for any more is no failure of the test.
 fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes: &broadcast::Sender<Arc<Request>>) {
     let covered = |scope: &Scope, request: &&Request| scope.covers_ref(&request.session);
+    let unwritten = |request: &Request| {
+        let request = request.clone();
+        Unwritten::new(move || Some(request.clone()))
+    };
     match call {
         Call::Permission { reply, .. } => drop(reply.send(Ok(()))),
         Call::Requests { filter, reply } => {
             let all = script.requests.iter().filter(|request| covered(&scope, request) && filter.wants(request));
-            drop(reply.send(Ok(all.cloned().collect())));
+            drop(reply.send(Ok(all.map(unwritten).collect())));
         }
         Call::WatchRequests { reply, .. } => {
-            let known = script.requests.iter().filter(|request| covered(&scope, request)).cloned().collect();
+            let known = script.requests.iter().filter(|request| covered(&scope, request)).map(unwritten).collect();
             drop(reply.send(Ok(Watch { known, changes: changes.subscribe(), scope })));
         }
         Call::Request { id, reply } => {

@@ -59,12 +59,13 @@ fn unknown(uri: &Uri) -> Refusal {
 pub(crate) struct Loop {
     calls: mpsc::Sender<Incoming>,
     streams: Seats,
+    guarded_streams: Seats,
 }
 
 impl Loop {
-    /// Calls go to `calls`; streams take their seats from `streams`.
-    pub(crate) const fn new(calls: mpsc::Sender<Incoming>, streams: Seats) -> Self {
-        Self { calls, streams }
+    /// Calls go to `calls`; streams take their seats from `streams`, those of guarded processes from `guarded_streams`.
+    pub(crate) const fn new(calls: mpsc::Sender<Incoming>, streams: Seats, guarded_streams: Seats) -> Self {
+        Self { calls, streams, guarded_streams }
     }
 
     /// Makes a call in a peer's name and waits for the reply.

@@ -2,14 +2,15 @@
 
 use super::body::{Asked, JsonBody, Named};
 use super::{Loop, stream, unknown};
+use crate::api::authz::Scope;
 use crate::api::call::{Call, Choice, Watch};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
-use crate::api::seats::Place;
+use crate::api::seats::{Owner, Place};
 use crate::api::types::{AnswerBody, ErrorBody, Request, RequestFilter};
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::BroadcastStream;
@@ -27,21 +28,26 @@ pub(crate) async fn list(
         watch(&daemon, peer, &place, filter).await
     } else {
         let requests = daemon.call(peer, |reply| Call::Requests { filter, reply }).await?;
-        Ok(Json(requests).into_response())
+        stream::list(requests).await
     }
 }
 
 async fn watch(daemon: &Loop, peer: Peer, place: &Place, filter: RequestFilter) -> Result<Response, Refusal> {
-    let wanted = filter.clone();
+    let (wanted, uid) = (filter.clone(), peer.uid);
     let watch = daemon.call(peer, |reply| Call::WatchRequests { filter, reply }).await?;
-    stream::settle(daemon, place)?;
     let Watch { known, changes, scope } = watch;
+    let owner = match &scope {
+        Scope::Session(id) => Owner::Session(id.clone()),
+        Scope::Everything | Scope::User(_) => Owner::User(uid),
+    };
+    stream::settle(daemon, place, owner)?;
     // A watcher that lags behind has missed a change: its stream ends, and it begins anew with what is known then.
     let changes = BroadcastStream::new(changes)
         .map_while(Result::ok)
         .filter(move |request| scope.covers_ref(&request.session) && seen(&wanted, request))
-        .map(|request| Request::clone(&request));
-    Ok(stream::lines(tokio_stream::iter(known).chain(changes)))
+        .map(|request| stream::line(&request));
+    let known = tokio_stream::iter(known).map(|request| stream::line(&request.words()?));
+    Ok(stream::lines(known.chain(changes)))
 }
 
 /// Whether a watcher hears of a change. One who asked for pending requests also hears how they end.

@@ -5,7 +5,7 @@ use super::{Loop, stream, unknown};
 use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
-use crate::api::seats::Place;
+use crate::api::seats::{Owner, Place};
 use crate::api::types::{ErrorBody, Notice, NoticeKind, Session, StartSession};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -60,12 +60,14 @@ pub(crate) async fn notices(
     Extension(place): Extension<Place>,
     Named(id): Named<String>,
 ) -> Result<Response, Refusal> {
+    // Whoever is guarded gets no notices: this is a keeper, or somebody of its user's.
+    let owner = Owner::User(peer.uid);
     let notices = daemon.call(peer, |reply| Call::Notices { id, reply }).await?;
-    stream::settle(&daemon, &place)?;
+    stream::settle(&daemon, &place, owner)?;
     // Silence must mean something to the keeper, so a quiet daemon still speaks.
     let notices = ReceiverStream::new(notices)
         .timeout_repeating(tokio::time::interval(ALIVE_PERIOD))
-        .map(|notice| notice.unwrap_or_else(|_| alive()));
+        .map(|notice| stream::line(&notice.unwrap_or_else(|_| alive())));
     Ok(stream::lines(notices))
 }
 

@@ -26,6 +26,9 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 /// The one rustc of Debian 12 that has the BPF target's core library, where rustup's nightly does not.
 const BPF_CORE: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
+/// What does the same where there are no such packages: a nightly that builds the core library from its sources.
+const BPF_CORE_BY_RUSTUP: &[&str] =
+    &["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"];
 /// QEMU 7.2, which the release itself has, double-faults kernel 6.12 in its cmpxchg16b.
 const QEMU: [&str; 4] = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"];
 const QEMU_MAJOR: u32 = 10;
@@ -35,6 +38,7 @@ const LINKER: &str = "0.13.0";
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Missing {
     packages: Vec<&'static str>,
+    core: bool,
     qemu: bool,
     linker: bool,
 }
@@ -47,15 +51,16 @@ pub(crate) fn run() -> Result<()> {
     }
     let has_apt = process::find("apt-get").is_some();
     let is_root = Command::new("id").arg("-u").read().is_ok_and(|id| id.trim() == "0");
-    if (!missing.packages.is_empty() || missing.qemu) && !(has_apt && is_root) {
+    let can_apt = has_apt && is_root;
+    if (!missing.packages.is_empty() || missing.qemu) && !can_apt {
         println!("setup: this machine lacks something, and only root with apt can install it:");
-        println!("{}", missing.commands());
+        println!("{}", missing.commands(has_apt));
         bail!("run the commands above, then try again");
     }
-    missing.install()?;
+    missing.install(can_apt)?;
     let left = Missing::find();
     if left != Missing::default() {
-        bail!("still missing after installing:\n{}", left.commands());
+        bail!("still missing after installing:\n{}", left.commands(has_apt));
     }
     Ok(())
 }
@@ -66,20 +71,28 @@ impl Missing {
             if sign.contains('/') { Path::new(sign).exists() } else { process::find(sign).is_some() }
         };
         let absent = PACKAGES.iter().filter(|(_, sign)| !is_there(sign)).map(|(package, _)| *package);
-        let mut packages: Vec<_> = absent.collect();
-        if ebpf::Compiler::find().is_none() {
-            packages.extend(BPF_CORE);
-        }
+        let packages = absent.collect();
+        let core = ebpf::Compiler::find().is_none();
         let qemu = version("qemu-system-x86_64").is_none_or(|major| major < QEMU_MAJOR);
         let linker = !Command::new("bpf-linker").arg("--version").read().is_ok_and(|text| text.contains(LINKER));
-        Self { packages, qemu, linker }
+        Self { packages, core, qemu, linker }
     }
 
-    fn install(&self) -> Result<()> {
-        if !self.packages.is_empty() {
-            println!("setup: installing {} with apt", self.packages.join(" "));
+    fn install(&self, can_apt: bool) -> Result<()> {
+        let mut packages = self.packages.clone();
+        if can_apt && (self.core || !packages.is_empty()) {
+            println!("setup: reading the machine's package lists");
             Command::new("apt-get").args(["-qq", "update"]).run()?;
-            install(Command::new("apt-get"), &self.packages)?;
+        }
+        if self.core && can_apt && is_in_archive(BPF_CORE[0]) {
+            packages.extend(BPF_CORE);
+        } else if self.core {
+            println!("setup: installing a nightly compiler with rustup");
+            Command::new("rustup").args(BPF_CORE_BY_RUSTUP).run()?;
+        }
+        if !packages.is_empty() {
+            println!("setup: installing {} with apt", packages.join(" "));
+            install(Command::new("apt-get"), &packages)?;
         }
         if self.qemu {
             println!("setup: installing QEMU {QEMU_MAJOR} of {BACKPORTS} with apt");
@@ -102,16 +115,28 @@ impl Missing {
     }
 
     /// The commands that a person would type for the same.
-    fn commands(&self) -> String {
+    fn commands(&self, has_apt: bool) -> String {
         let mut lines = Vec::new();
-        if !self.packages.is_empty() {
-            lines.push(format!("    apt-get install --no-install-recommends {}", self.packages.join(" ")));
+        if has_apt {
+            self.apt_commands(&mut lines);
+        } else if !self.packages.is_empty() || self.qemu {
+            let qemu = if self.qemu { format!(" and QEMU {QEMU_MAJOR} or newer") } else { String::new() };
+            lines.push(format!(
+                "    # by this system's own means, what Debian calls: {}{qemu}",
+                self.packages.join(" ")
+            ));
+            lines.push(
+                "    # (guests are made of Debian's packages: `test`, `vm` and `demo` want apt itself)".to_owned(),
+            );
         }
-        if self.qemu {
-            let archive = "$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)";
-            let list = "/etc/apt/sources.list.d/backports.list";
-            lines.push(format!("    echo \"deb {archive} {BACKPORTS} main\" >{list} && apt-get update"));
-            lines.push(format!("    apt-get install --no-install-recommends -t {BACKPORTS} {}", QEMU.join(" ")));
+        if self.core {
+            lines.push(format!("    rustup {}", BPF_CORE_BY_RUSTUP.join(" ")));
+            if has_apt {
+                lines.push(format!(
+                    "    # or, on Debian 12: apt-get install --no-install-recommends {}",
+                    BPF_CORE.join(" ")
+                ));
+            }
         }
         if self.linker {
             lines.push(format!(
@@ -121,6 +146,25 @@ impl Missing {
         }
         lines.join("\n")
     }
+
+    /// Those that only root can type, on a machine with apt.
+    fn apt_commands(&self, lines: &mut Vec<String>) {
+        if !self.packages.is_empty() {
+            let packages = self.packages.join(" ");
+            lines.push(format!("    apt-get update && apt-get install --no-install-recommends {packages}"));
+        }
+        if self.qemu {
+            let archive = "$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)";
+            let list = "/etc/apt/sources.list.d/backports.list";
+            lines.push(format!("    echo \"deb {archive} {BACKPORTS} main\" >{list} && apt-get update"));
+            lines.push(format!("    apt-get install --no-install-recommends -t {BACKPORTS} {}", QEMU.join(" ")));
+        }
+    }
+}
+
+/// Whether this machine's release has a package.
+fn is_in_archive(package: &str) -> bool {
+    Command::new("apt-cache").args(["show", package]).run_quietly().is_ok()
 }
 
 fn install(mut apt_get: Command, packages: &[impl AsRef<OsStr>]) -> Result<()> {
@@ -154,9 +198,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_installed_is_told_as_commands() {
-        let missing = Missing { packages: vec!["gcc", "xz-utils"], qemu: false, linker: true };
-        let commands = missing.commands();
-        assert!(commands.contains("apt-get install --no-install-recommends gcc xz-utils"));
+        let missing = Missing { packages: vec!["gcc", "xz-utils"], core: true, qemu: true, linker: true };
+        let commands = missing.commands(true);
+        assert!(commands.contains("apt-get update && apt-get install --no-install-recommends gcc xz-utils\n"));
+        assert!(commands.contains("apt-get install --no-install-recommends rustc-web libstd-rust-web-dev-bpf\n"));
         assert!(commands.contains("cargo install bpf-linker --version 0.13.0"));
+    }
+
+    #[test]
+    fn a_machine_without_apt_is_told_commands_without_it() {
+        let missing = Missing { packages: vec!["gcc"], core: true, qemu: true, linker: true };
+        let commands = missing.commands(false);
+        assert!(commands.lines().all(|line| !line.contains("apt-get")), "{commands}");
+        assert!(commands.contains("gcc and QEMU 10 or newer\n"), "{commands}");
+        let rest = "    rustup toolchain install nightly --profile minimal --component rust-src\n    LLVM_PREFIX=";
+        assert!(commands.contains(rest), "{commands}");
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the verb `vm`: a guest for a person, with the daemon installed.
+//! Owns the verb `vm`: a guest for a person, with the daemon installed, and the policy that ships.
 //!
 //! Must not know how a guest is made.
 
@@ -10,6 +10,9 @@ use anyhow::Result;
 
 use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
 use crate::setup;
+
+/// Where the daemon looks for its policy, and what it finds there unless a person has put another file there.
+const POLICY: (&str, &str) = ("agent-guard/policies/default.yaml", "/etc/agent-guard/policy.yaml");
 
 /// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +44,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut payload = args.file.clone();
     if !args.no_daemon {
         payload.push(guest::daemon()?);
+        let (host, guest) = POLICY;
+        if payload.iter().all(|file| file.guest != guest) {
+            payload.push(Payload { host: host.into(), guest: guest.to_owned() });
+        }
     }
     let guest = Guest {
         kernel: args.kernel,

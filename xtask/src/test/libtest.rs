@@ -1,6 +1,7 @@
 //! Owns what Rust's test harness prints: which tests there are, and how each ended.
 //!
 //! Must not know where the harness runs. A test that was begun and never ended has failed: its guest may have died.
+//! What a test's own children print can look like an outcome, so that in the end the harness's own count must agree.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,6 +16,9 @@ pub(crate) enum Outcome {
     /// It was not asked for.
     Ignored,
 }
+
+/// Stands among the failed tests where the harness counts other outcomes than were read.
+const MISCOUNT: &str = "count of the harness";
 
 /// One run of one test program, read as it is printed.
 #[derive(Debug)]
@@ -45,9 +49,10 @@ impl Suite {
     /// A program that a test starts may write between a test's name and its outcome, which then begins a line.
     pub(crate) fn read(&mut self, line: &str) {
         self.lines.push(line.to_owned());
-        if line.starts_with("test result: ") {
+        if let Some(summary) = line.strip_prefix("test result: ") {
             self.has_ended = true;
             self.seconds = self.start.elapsed().as_secs_f32();
+            self.compare(summary);
         } else if let Some((name, rest)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             // Of a test that should panic the harness says so between name and dots.
             let name = name.split_once(" - should panic").map_or(name, |(name, _)| name);
@@ -67,6 +72,15 @@ impl Suite {
         };
         if let Some(name) = self.running.take() {
             self.outcomes.insert(name, outcome);
+        }
+    }
+
+    /// Compares the harness's own count with what was read. The last summary counts: a child may print one, too.
+    fn compare(&mut self, summary: &str) {
+        self.outcomes.remove(MISCOUNT);
+        let read = [self.count(Outcome::Passed), self.count(Outcome::Failed)];
+        if ["passed", "failed"].map(|word| counted(summary, word)) != read.map(Some) {
+            self.outcomes.insert(MISCOUNT.to_owned(), Outcome::Failed);
         }
     }
 
@@ -94,6 +108,12 @@ impl Suite {
     }
 }
 
+/// The number before a word of the harness's summary.
+fn counted(summary: &str, word: &str) -> Option<usize> {
+    let before = summary.split([';', '.']).find_map(|part| part.trim().strip_suffix(word))?;
+    before.trim().parse().ok()
+}
+
 /// Reads what the harness lists with `--list --format terse`.
 pub(crate) fn listed(text: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
@@ -112,7 +132,7 @@ mod tests {
     #[test]
     fn each_outcome_is_counted() {
         let text = "running 3 tests\ntest a ... ok\ntest b ... FAILED\ntest c ... ignored, long\n\
-                    test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n";
+                    test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         let suite = suite(&["a", "b"], text);
         assert_eq!(suite.count(Outcome::Passed), 1);
         assert_eq!(suite.failed().collect::<Vec<_>>(), ["b"]);
@@ -130,6 +150,22 @@ mod tests {
         let suite = suite(&["a", "b"], "test a ... agent-guard: ready\nrm: cannot remove\nok\ntest b ... FAILED");
         assert_eq!(suite.count(Outcome::Passed), 1);
         assert_eq!(suite.failed().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn what_a_child_prints_does_not_pass_a_test_that_the_harness_has_failed() {
+        let printed = "test a ... ok, said a child\ntest b ... ok\n";
+        let summary = |passed, failed| format!("test result: x. {passed} passed; {failed} failed; 0 ignored\n");
+        let honest = suite(&["a", "b"], &format!("{printed}{}", summary(2, 0)));
+        assert_eq!((honest.count(Outcome::Passed), honest.failed().count()), (2, 0));
+        let faked = suite(&["a", "b"], &format!("{printed}FAILED\n{}", summary(1, 1)));
+        assert_eq!(faked.failed().collect::<Vec<_>>(), [super::MISCOUNT]);
+        // A summary that a child prints is not the last one.
+        let both = suite(&["a", "b"], &format!("{printed}{}{}", summary(2, 0), summary(1, 1)));
+        assert_eq!(both.failed().collect::<Vec<_>>(), [super::MISCOUNT]);
+        let noise = suite(&["a"], &format!("test a ... \ntest result: x. 7 passed; 0 failed\nok\n{}", summary(1, 0)));
+        assert_eq!((noise.count(Outcome::Passed), noise.failed().count()), (1, 0));
+        assert_eq!(suite(&["a"], "test a ... ok\ntest result: ok.").failed().count(), 1, "no count is none");
     }
 
     #[test]

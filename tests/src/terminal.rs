@@ -8,10 +8,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
 
-use crate::guest::eventually;
+use crate::guest::{PATIENCE, eventually};
 
 /// The terminal's height and width: none that a program would make up.
 pub const SIZE: (u16, u16) = (41, 133);
@@ -60,16 +61,21 @@ impl Terminal {
 
     /// Waits until a text has been shown.
     pub fn await_screen(&self, text: &str) {
+        self.await_behind("", text);
+    }
+
+    /// Waits until a text has been shown, and another one behind it.
+    pub fn await_behind(&self, first: &str, text: &str) {
         let mut screen = String::new();
-        let start = std::time::Instant::now();
-        while start.elapsed() < crate::guest::PATIENCE {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
             screen = self.screen();
-            if screen.contains(text) {
+            if screen.split_once(first).is_some_and(|(_, behind)| behind.contains(text)) {
                 return;
             }
-            thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
-        panic!("not shown: {text:?}\n{screen}");
+        panic!("not shown: {text:?}, behind {first:?}\n{screen}");
     }
 
     /// Waits for the program's end and returns its status: its own, or 128 and its signal.

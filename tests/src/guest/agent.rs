@@ -12,6 +12,19 @@ const ACT: &str = "/usr/local/bin/agent-guard-act";
 /// Results of the kernel that no program may ever see.
 const RESTARTS: std::ops::RangeInclusive<i64> = 512..=516;
 
+/// What acts call the errnos of the acts inside of them, where they do not count them by errno.
+const INNER: [&str; 3] = ["act", "handler", "left"];
+
+/// The errnos that a value tells: of counts the keys, and what stands under one of the names.
+fn errnos(value: &Value) -> Vec<i64> {
+    let fields = value.as_object().into_iter().flatten();
+    let of_field = |(name, field): (&String, &Value)| {
+        let named = INNER.contains(&name.as_str()).then(|| field.as_i64()).flatten();
+        errnos(field).into_iter().chain(name.parse().ok()).chain(named).collect::<Vec<_>>()
+    };
+    fields.flat_map(of_field).collect()
+}
+
 /// What came of an act.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
@@ -74,7 +87,8 @@ impl Agent {
         let done: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(done["error"].is_null(), "the act itself is wrong: {line}");
         let errno = done["errno"].as_i64().unwrap();
-        assert!(!RESTARTS.contains(&errno), "a kernel-internal errno reached a program: {line}");
+        let mut all = errnos(&done["value"]).into_iter().chain([errno]);
+        assert!(!all.any(|errno| RESTARTS.contains(&errno)), "a kernel-internal errno reached a program: {line}");
         Some(Done { errno, value: done["value"].clone() })
     }
 

@@ -1,6 +1,7 @@
 //! The approver's hands: what the daemon knows, and answers to it. By the API, since starting the client costs a
 //! guest under emulation a tenth of a second each time; `cli` is the client itself.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
@@ -51,18 +52,24 @@ pub fn status() -> Value {
     get("/v1/status")
 }
 
-/// One of the kernel's counters of judgements.
+/// The kernel's counters of judgements, by kind.
 #[must_use]
-pub fn judged(kind: &str) -> u64 {
+pub fn judged() -> BTreeMap<String, u64> {
     let status = status();
-    let counts = status["judged"].as_array().unwrap();
-    counts.iter().find(|count| count["name"] == kind).and_then(|count| count["count"].as_u64()).unwrap()
+    let counts = status["judged"].as_array().unwrap().iter();
+    counts.map(|count| (count["name"].as_str().unwrap().to_owned(), count["count"].as_u64().unwrap())).collect()
 }
 
 /// What the kernel programs failed at; empty on a healthy guest.
 #[must_use]
 pub fn failures() -> Vec<Value> {
     status()["failures"].as_array().unwrap().clone()
+}
+
+/// How often the kernel programs failed at one place.
+#[must_use]
+pub fn failures_at(place: &str) -> u64 {
+    failures().iter().filter(|failure| failure["place"] == place).filter_map(|failure| failure["count"].as_u64()).sum()
 }
 
 /// Waits for a pending request of this kind.

@@ -104,7 +104,14 @@ impl Daemon {
     #[must_use]
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(AUDIT).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        // The last line may be one that is being written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
+    /// Waits for a record of its audit log, which may be written behind what it is about.
+    pub fn await_record(&self, what: &str, is_it: impl Fn(&serde_json::Value) -> bool) {
+        eventually(&format!("a record: {what}"), || self.audit().iter().any(&is_it).then_some(()));
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {

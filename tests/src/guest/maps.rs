@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 
+use agent_guard_common::ABI_VERSION;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -12,7 +13,7 @@ const MAP_UPDATE: i32 = 2;
 const MAP_DELETE: i32 = 3;
 const MAP_NEXT_KEY: i32 = 4;
 const OBJECT_GET: i32 = 7;
-const DIRECTORY: &str = "/sys/fs/bpf/agent-guard/v1/maps";
+const PINS: &str = "/sys/fs/bpf/agent-guard";
 
 /// `union bpf_attr` for elements of maps.
 #[repr(C)]
@@ -47,7 +48,7 @@ impl PinnedMap {
     /// Opens a map by its name in the ABI.
     #[must_use]
     pub fn open(name: &str, key_size: usize) -> Self {
-        let path = CString::new(format!("{DIRECTORY}/{name}")).unwrap();
+        let path = CString::new(format!("{PINS}/v{ABI_VERSION}/maps/{name}")).unwrap();
         let pin = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
         let fd = bpf(OBJECT_GET, &pin).unwrap_or_else(|errno| panic!("{name}: {errno}"));
         // SAFETY: the descriptor is new.

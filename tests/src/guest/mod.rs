@@ -11,11 +11,12 @@ mod wait;
 
 pub use self::agent::{Agent, Done};
 pub use self::api::{
-    answer, approve, await_request, await_request_in, cli, deny, failures, judged, request, requests, sessions, status,
+    answer, approve, await_request, await_request_in, cli, deny, failures, failures_at, judged, request, requests,
+    sessions, status,
 };
 pub use self::daemon::Daemon;
 pub use self::http::{AGENT_SOCKET, CONTROL_SOCKET, Response, exchange, http};
 pub use self::maps::{PinnedMap, unused_answers};
-pub use self::process::{as_user, children, pids_of, proc_state, state_of_thread};
+pub use self::process::{as_user, pids_of, proc_state, state_of_thread};
 pub use self::run::Run;
 pub use self::wait::{PATIENCE, eventually, never_within};

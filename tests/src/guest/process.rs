@@ -34,17 +34,6 @@ fn pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The children of a process.
-#[must_use]
-pub fn children(parent: u32) -> Vec<u32> {
-    let is_child = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        after.split_whitespace().nth(1) == Some(&parent.to_string())
-    };
-    pids().filter(is_child).collect()
-}
-
 /// Processes whose command line contains a text.
 #[must_use]
 pub fn pids_of(text: &str) -> Vec<u32> {

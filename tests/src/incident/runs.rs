@@ -23,6 +23,8 @@ const APPROVER: u32 = 1001;
 const SILENCE: Duration = Duration::from_secs(3);
 /// An approval that is not used within this time lapses by itself.
 const APPROVAL: Duration = Duration::from_secs(5);
+/// How often the last chapter is begun anew where the host is too slow for it.
+const ATTEMPTS: u32 = 5;
 
 /// What the chapters have in common.
 struct World {
@@ -143,9 +145,25 @@ fn second_act(story: &mut Story) {
 
 fn killed(story: &mut Story, world: &World) {
     let stack = world.cloud.build();
-    let mut agent = Agent::guarded("killed", "boto3");
+    let mut is_fresh = false;
+    for attempt in 1..=ATTEMPTS {
+        is_fresh = killed_after_approval(story, world, &stack, attempt);
+        if is_fresh {
+            break;
+        }
+        // On a busy host: the approval was void by then whatever became of the daemon, so this proves nothing.
+        story.says("This took so long that the approval had lapsed by itself. Once more:");
+        world.daemon.launch();
+    }
+    story.fact("the approval had not lapsed by itself", is_fresh);
+}
+
+/// Tells whether the approval could still have been used when its process was let go.
+fn killed_after_approval(story: &mut Story, world: &World, stack: &str, attempt: u32) -> bool {
+    let name = format!("killed-{attempt}");
+    let mut agent = Agent::guarded(&name, "boto3");
     let connection = held_connection(story, &agent);
-    let cgroup = cgroup_of("killed");
+    let cgroup = cgroup_of(&name);
     // Frozen, the held process cannot act on its approval before the daemon is killed.
     freeze(&cgroup, true);
     let approved = Instant::now();
@@ -154,12 +172,12 @@ fn killed(story: &mut Story, world: &World) {
     world.daemon.kill9();
     story.says("The daemon is killed with SIGKILL before the held process has moved; then it may move.");
     sleep(SILENCE + Duration::from_millis(300));
-    let is_fresh = approved.elapsed() < APPROVAL;
     freeze(&cgroup, false);
+    let is_fresh = approved.elapsed() < APPROVAL;
     let status = agent.wait();
-    story.fact("the approval had not lapsed by itself", is_fresh);
     story.fact("without a daemon that accounts for it, the deletion was refused", status == 1);
-    stands(story, world, &stack, "still");
+    stands(story, world, stack, "still");
+    is_fresh
 }
 
 /// Waits until the agent is held before it executes the AWS CLI.

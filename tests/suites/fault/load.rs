@@ -11,9 +11,7 @@ use agent_guard_tests::guest::{Agent, Daemon, Run, cli, eventually, status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{POLICY, daemon, file, is_well, said};
-
-const POLICY_FILE: &str = "/etc/agent-guard/policy.yaml";
+use crate::{POLICY, POLICY_FILE, daemon, file, is_well, said};
 
 /// The usual policy, and beside it one directory out of which, and into which, nothing is moved.
 fn policy_with(closed: &str) -> String {
@@ -78,7 +76,7 @@ fn no_instant_is_open(reloads: u32) {
 
 #[test]
 fn fault_each_act_is_judged_by_one_whole_policy_while_policies_change() {
-    no_instant_is_open(10);
+    no_instant_is_open(6);
 }
 
 #[test]

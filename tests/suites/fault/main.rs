@@ -7,15 +7,19 @@
 
 mod client;
 mod death;
+mod halves;
+mod hang;
 mod load;
 mod policy;
+mod service;
 mod start;
+mod tamper;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use agent_guard_tests::guest::{CONTROL_SOCKET, Daemon, http};
+use agent_guard_tests::guest::{CONTROL_SOCKET, Daemon, cli, http};
 use serde_json::Value;
 
 /// The policy that every test finds in force and leaves in force.
@@ -35,6 +39,8 @@ rules:
   - { name: unreachable, profiles: all, operations: connect, labels: far, verdict: deny }
 ";
 
+const POLICY_FILE: &str = "/etc/agent-guard/policy.yaml";
+
 /// The running daemon.
 fn daemon() -> &'static Daemon {
     let daemon = Daemon::shared(|| {
@@ -47,6 +53,25 @@ fn daemon() -> &'static Daemon {
         daemon.launch();
     }
     daemon
+}
+
+/// Another policy, in force as long as this value lives. The daemon may be ended meanwhile.
+struct InForce;
+
+impl InForce {
+    fn begin(policy: &str) -> Self {
+        daemon().reload(policy);
+        Self
+    }
+}
+
+impl Drop for InForce {
+    fn drop(&mut self) {
+        fs::write(POLICY_FILE, POLICY).unwrap();
+        daemon();
+        // Where it was started again it has read the file already.
+        drop(cli(&["policy", "reload"]));
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use agent_guard_tests::guest::{Run, answer, approve, await_request_in, cli, deny, request};
+use agent_guard_common::ABI_VERSION;
+use agent_guard_tests::guest::{Agent, Run, answer, approve, await_request_in, cli, deny, request, status};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ fn fault_a_configuration_that_cannot_be_used_is_told() {
         ("policy: /tmp/second/absent.yaml", "cannot read the policy /tmp/second/absent.yaml: No such file"),
         ("policy: /etc", "cannot read the policy /etc: Is a directory"),
         ("policy: /dev/zero", "the policy /dev/zero is longer than"),
-        ("policy: \"\\0\"", ""),
+        ("policy: \"\\0\"", "policy is \\x00: an absolute path is expected"),
         ("{", "is not valid"),
     ];
     for (line, words) in cases {
@@ -153,8 +154,8 @@ fn pin_foreign_map(path: &str) {
 #[test]
 fn fault_a_pinned_map_of_another_shape_is_refused() {
     let daemon = daemon();
-    let pins = "/sys/fs/bpf/foreign/v1/maps";
-    fs::create_dir_all(pins).unwrap();
+    let pins = format!("/sys/fs/bpf/foreign/v{ABI_VERSION}/maps");
+    fs::create_dir_all(&pins).unwrap();
     pin_foreign_map(&format!("{pins}/ANSWERS"));
     let said = refused_start(&ELSEWHERE.replace("/sys/fs/bpf/second", "/sys/fs/bpf/foreign"), &[]);
     assert!(said.contains(&format!("the pinned map {pins}/ANSWERS has another shape than this version's")), "{said}");
@@ -220,4 +221,59 @@ fn fault_doctor_tells_what_this_machine_can_do() {
     let (status, blind) = run("unshare", &["-m", "sh", "-c", script]);
     assert_eq!(status, 1, "{blind}");
     assert!(blind.lines().any(|line| line.starts_with("missing") && line.contains("securityfs")), "{blind}");
+}
+
+/// Another description of the kernel's types in place of the kernel's own, as long as this value lives.
+struct OtherTypes;
+
+impl OtherTypes {
+    const OF_KERNEL: &str = "/sys/kernel/btf/vmlinux";
+
+    /// The kernel's types with one name changed to another of the same length.
+    fn without(name: &str) -> Self {
+        let mut types = fs::read(Self::OF_KERNEL).unwrap();
+        let needle = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = types.windows(needle.len()).position(|bytes| bytes == needle).unwrap();
+        types[at + 1] = b'_';
+        let path = "/tmp/other-types";
+        fs::write(path, types).unwrap();
+        mount(Some(path), Self::OF_KERNEL, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        Self
+    }
+}
+
+impl Drop for OtherTypes {
+    fn drop(&mut self) {
+        // Without the true types every later test would fail for want of them.
+        umount(Self::OF_KERNEL).unwrap();
+    }
+}
+
+#[test]
+fn fault_a_policy_that_this_kernel_cannot_enforce_is_refused_and_not_trimmed() {
+    let daemon = daemon();
+    let denied = file("denied", "no-hook");
+    let mut agent = Agent::guarded("no-hook");
+    let unlink = format!("unlink {}", denied.display());
+    assert_eq!(agent.errno(&unlink), 1);
+    let before = status()["policy"]["generation"].clone();
+    let types = OtherTypes::without("bpf_lsm_path_rmdir");
+    let why = "this kernel cannot enforce delete, which the policy speaks of: it lacks the hooks path_rmdir";
+    let (code, reloaded) = said(&cli(&["policy", "reload"]));
+    assert!(code == 1 && reloaded.contains(why), "{code}: {reloaded}");
+    assert_eq!((status()["policy"]["generation"].clone(), agent.errno(&unlink)), (before, 1), "the old one stays");
+    let started = refused_start(ELSEWHERE, &[]);
+    assert!(started.contains(why), "{started}");
+    let (_, doctor) = run("agent-guard", &["doctor"]);
+    assert!(doctor.lines().any(|line| line.contains("path_rmdir")), "{doctor}");
+    // A policy that does not speak of it is in force whole.
+    let others = POLICY.replace(" delete,", "");
+    daemon.reload(&others);
+    assert_eq!(agent.errno(&unlink), 0);
+    // The other half: with the hook the policy is taken.
+    drop(types);
+    daemon.reload(POLICY);
+    file("denied", "no-hook");
+    assert_eq!(agent.errno(&unlink), 1);
+    is_well(daemon);
 }

@@ -4,11 +4,13 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod create;
 mod escape;
 mod exec;
 mod file;
 mod hold;
 mod limit;
+mod loss;
 mod net;
 mod policy;
 mod stress;
@@ -37,6 +39,20 @@ fn directory(parent: &str, test: &str) -> String {
     drop(fs::remove_dir_all(&path));
     fs::create_dir_all(&path).unwrap();
     path
+}
+
+/// A fresh directory below the held one, with files.
+fn files(test: &str, names: &[&str]) -> String {
+    let path = directory(policy::HELD, test);
+    for name in names {
+        fs::write(format!("{path}/{name}"), "data").unwrap();
+    }
+    path
+}
+
+/// The other half of a refusal: the same act passes where there is no tag.
+fn passes_untagged(act: &str) {
+    assert_eq!(Agent::unguarded().errno(act), 0, "untagged: {act}");
 }
 
 fn exists(path: &str) -> bool {

@@ -4,10 +4,12 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use agent_guard_tests::guest::{Agent, approve, await_request_in, deny, eventually, never_within};
+use agent_guard_tests::guest::{
+    Agent, approve, await_request, await_request_in, deny, eventually, judged, never_within, unused_answers,
+};
 use serde_json::json;
 
-use crate::{EPERM, agent, asked, daemon, id};
+use crate::{EPERM, agent, asked, daemon, id, passes_untagged};
 
 /// What listens at an address, and counts who came.
 enum Listener {
@@ -66,6 +68,10 @@ const CASES: &[Case] = &[
     case("connect tcp @", true, true, 1),
     case("mapped tcp @", true, false, 1),
     case("fast-open @", true, false, 1),
+    case("compat connect @", true, false, 1),
+    // What `sendfile` sends over a socket goes where the socket is connected to, or nowhere.
+    case("sendfile tcp @", true, false, 1),
+    case("sendfile udp @", false, false, 1),
     // A connected datagram socket has sent nothing yet.
     case("connect udp @", false, false, 0),
     case("connect udp @", false, true, 0),
@@ -115,11 +121,15 @@ impl Case {
 fn egress_of_an_untagged_process_is_never_seen() {
     daemon();
     let mut agent = Agent::unguarded();
+    let before = judged();
     for case in CASES {
         case.passes(&mut agent, "127.0.0.2:7000", "[fd00::2]:7000");
         case.passes(&mut agent, "127.0.0.3:7000", "[fd00:3::1]:7000");
-        case.passes(&mut agent, "127.0.0.5:7000", "[fd00::2]:7000");
+        for v4 in ["127.0.0.4:7000", "127.0.0.5:7000", "127.0.0.6:7000"] {
+            case.passes(&mut agent, v4, "[fd00::2]:7000");
+        }
     }
+    assert_eq!(judged(), before);
 }
 
 #[test]
@@ -231,4 +241,46 @@ fn egress_by_a_connected_socket_is_judged_by_each_messages_own_destination() {
     // The first message has gone when the second is refused: the call tells how many went.
     let sent = agent.act("sendmmsg 127.0.0.1:7000 127.0.0.3:7000");
     assert_eq!((sent.errno, sent.value), (0, json!(1)));
+    for act in ["connected-sendto 127.0.0.1:7000 127.0.0.3:7000", "sendmmsg 127.0.0.3:7000 127.0.0.1:7000"] {
+        passes_untagged(act);
+    }
+}
+
+#[test]
+fn hold_each_destination_of_one_call_is_asked_about_once_and_nothing_is_lost_or_doubled() {
+    let mut agent = agent("net-many");
+    let addresses = ["127.0.0.2:7001", "127.0.0.2:7002"];
+    let sockets = addresses.map(|address| UdpSocket::bind(address).unwrap());
+    let listeners = sockets.map(|socket| {
+        socket.set_nonblocking(true).unwrap();
+        Listener::Datagram(socket)
+    });
+    let question_about = |address: &str| {
+        await_request(|request| {
+            request["session"]["name"] == "net-many" && request["object"].as_str().unwrap().contains(address)
+        })
+    };
+    let act = format!("sendmmsg-all {} {}", addresses[0], addresses[1]);
+    agent.begin(&act);
+    for (number, address) in addresses.into_iter().enumerate() {
+        let request = question_about(address);
+        assert_eq!(asked("net-many").len(), number + 1);
+        never_within(Duration::from_millis(50), address, || listeners[number].count() != 0);
+        approve(&id(&request));
+    }
+    // The first call told how far it came, and the second found the approval of what it went on with.
+    let done = agent.finish();
+    assert_eq!((done.errno, done.value), (0, json!([1, 1])));
+    assert_eq!(listeners.each_ref().map(Listener::count), [1, 1]);
+    assert_eq!(asked("net-many").len(), 2);
+    eventually("no answer in the kernel", || (unused_answers() == 0).then_some(()));
+    // What is denied leaves what went before it.
+    agent.begin(&act);
+    approve(&id(&await_request_in("net-many")));
+    deny(&id(&question_about(addresses[1])));
+    let done = agent.finish();
+    assert_eq!((done.errno, done.value), (EPERM, json!([1])));
+    assert_eq!(listeners.each_ref().map(Listener::count), [1, 0]);
+    assert_eq!(asked("net-many").len(), 4);
+    passes_untagged(&act);
 }

@@ -1,6 +1,6 @@
 //! The one policy of the suite: for each kind of object, one label a verdict, so that tests name what they want.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
@@ -20,6 +20,10 @@ pub(crate) const NESTED: &str = "/t/parent/nested";
 pub(crate) const SINGLE: &str = "/t/single/file";
 /// A file that did not exist when the policy was loaded, and its directory neither.
 pub(crate) const MISSING: &str = "/t/missing/below/file";
+/// On a disk, whose names the kernel may forget: creation is held, and all else allowed.
+pub(crate) const GROWN: &str = "/t/disk/grown";
+/// The same, with creation denied.
+pub(crate) const SEALED: &str = "/t/disk/sealed";
 /// Programs.
 pub(crate) const PROGRAMS: &str = "/t/bin";
 /// Where programs leave their marks.
@@ -35,6 +39,8 @@ labels:
   denied: { paths: [/t/denied, /t/single/file] }
   expiring: { paths: [/t/expiring] }
   kept: { paths: [/t/kept] }
+  grown: { paths: [/t/disk/grown] }
+  sealed: { paths: [/t/disk/sealed] }
   net-audited: { endpoints: [{ cidr: 127.0.0.5/32 }] }
   net-held:
     endpoints:
@@ -58,6 +64,8 @@ rules:
   - { name: deny-files, profiles: [autonomous], operations: all, labels: [denied], verdict: deny }
   - { name: expire-files, profiles: [autonomous], operations: all, labels: [expiring], verdict: hold, timeout: 2s }
   - { name: keep-contents, profiles: [autonomous], operations: [truncate], labels: [kept], verdict: hold }
+  - { name: hold-growth, profiles: [autonomous], operations: [create], labels: [grown], verdict: hold }
+  - { name: deny-growth, profiles: [autonomous], operations: [create], labels: [sealed], verdict: deny }
   - { name: audit-net, profiles: [autonomous], operations: [connect], labels: [net-audited], verdict: audit }
   - { name: hold-net, profiles: [autonomous], operations: [connect], labels: [net-held], verdict: hold }
   - { name: deny-net, profiles: [autonomous], operations: [connect], labels: [net-denied], verdict: deny }
@@ -71,7 +79,8 @@ rules:
 pub(crate) fn prepare() -> String {
     fs::create_dir_all("/t").unwrap();
     mount(Some("t"), "/t", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
-    for directory in [ALLOWED, AUDITED, HELD, DENIED, EXPIRING, KEPT, NESTED, "/t/single", PROGRAMS] {
+    mount_disk("/t/disk");
+    for directory in [ALLOWED, AUDITED, HELD, DENIED, EXPIRING, KEPT, NESTED, "/t/single", GROWN, SEALED, PROGRAMS] {
         fs::create_dir_all(directory).unwrap();
     }
     fs::write(SINGLE, "single").unwrap();
@@ -85,10 +94,24 @@ pub(crate) fn prepare() -> String {
     // Without udev nobody makes it, and scripts that are executed by descriptor are read through it.
     drop(std::os::unix::fs::symlink("/proc/self/fd", "/dev/fd"));
     for address in ["fd00::2/128", "fd00:3::1/128"] {
-        let status = Command::new("ip").args(["-6", "addr", "add", address, "dev", "lo"]).status().unwrap();
-        assert!(status.success(), "{address}");
+        tool("ip", &["-6", "addr", "add", address, "dev", "lo"]);
     }
     TEXT.to_owned()
+}
+
+/// Mounts a small disk: of a file system in memory the kernel forgets nothing.
+fn mount_disk(place: &str) {
+    let image = "/tmp/disk";
+    File::create(image).unwrap().set_len(8 << 20).unwrap();
+    fs::create_dir_all(place).unwrap();
+    tool("modprobe", &["loop"]);
+    tool("mke2fs", &["-F", image]);
+    tool("mount", &["-t", "ext4", "-o", "loop", image, place]);
+}
+
+fn tool(name: &str, args: &[&str]) {
+    let output = Command::new(name).args(args).output().unwrap();
+    assert!(output.status.success(), "{name} {args:?}: {output:?}");
 }
 
 /// Writes a program text that can be executed.

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use agent_guard_tests::guest::{Agent, Run, approve, as_user, await_request_in, eventually};
+use agent_guard_tests::guest::{Agent, Run, approve, as_user, await_request_in, eventually, judged};
 use serde_json::json;
 
 use crate::policy::{DENIED, HELD, MARKS, PROGRAMS};
-use crate::{EPERM, agent, daemon, directory, exists, id};
+use crate::{EPERM, agent, daemon, directory, exists, files, id};
 
 /// Ways from a task to the next one.
 const WAYS: &[&str] = &[
@@ -20,14 +20,17 @@ const WAYS: &[&str] = &[
     "via clone-parent",
     "via fork via clone-parent",
     "via clone-untraced",
-    "via clone-files-fs",
+    "via clone-fs",
+    "via clone-shared",
     "via cgroup /sys/fs/cgroup/elsewhere",
     "via user-namespace",
     "via mount-namespace",
     "via net-namespace",
     "via pid-namespace",
+    "via other-namespaces",
     "via user-namespace via pid-namespace via mount-namespace",
     "via program /usr/local/bin/agent-guard-act",
+    "via program /usr/local/bin/agent-guard-act thread-exec",
     "via double-fork via setsid via thread via program /usr/local/bin/agent-guard-act",
     "via user 1000",
     "via thread via fork",
@@ -64,6 +67,7 @@ fn tag_is_on_none_of_the_same_ways_of_an_untagged_process() {
     daemon();
     elsewhere();
     let mut agent = Agent::unguarded();
+    let before = judged();
     for way in WAYS {
         let path = open_directory(DENIED, "untagged-ways");
         let done = agent.act(&format!("{way} unlink {path}/f"));
@@ -72,6 +76,7 @@ fn tag_is_on_none_of_the_same_ways_of_an_untagged_process() {
     }
     open_directory(DENIED, "untagged-ways");
     assert_eq!(agent.errno("via chroot /t unlink /denied/untagged-ways/f"), 0);
+    assert_eq!(judged(), before);
 }
 
 #[test]
@@ -103,6 +108,15 @@ fn tag_stays_on_a_set_user_id_program() {
         assert_eq!(agent.act(&format!("via user 1000 via program {program} ids")).value, json!([1000, 0]));
         assert_eq!(agent.errno(&act), expected);
     }
+    // And holds there.
+    let path = files("set-user-id", &["f"]);
+    let mut agent = Agent::guarded("set-user-id-held");
+    agent.begin(&format!("via user 1000 via program {program} unlink {path}/f"));
+    let request = await_request_in("set-user-id-held");
+    assert!(exists(&format!("{path}/f")));
+    approve(&id(&request));
+    assert_eq!(agent.finish().errno, 0);
+    assert!(!exists(&format!("{path}/f")));
     fs::remove_file(program).unwrap();
 }
 
@@ -110,8 +124,9 @@ fn tag_stays_on_a_set_user_id_program() {
 fn tag_is_on_the_tree_of_a_user_without_rights() {
     daemon();
     let path = open_directory(DENIED, "plain-user");
+    let act = ["/usr/local/bin/agent-guard-act", "serve"];
     let mut command = Command::new("agent-guard");
-    command.args(["run", "--name", "plain-user", "--", "/usr/local/bin/agent-guard-act", "serve"]);
+    command.args(["run", "--name", "plain-user", "--"]).args(act);
     let mut agent = Agent::of(Run::spawn("plain-user", as_user(&mut command, 1000)));
     assert_eq!(agent.act("ids").value, json!([1000, 1000]));
     assert_eq!(agent.errno(&format!("unlink {path}/f")), EPERM);
@@ -119,6 +134,8 @@ fn tag_is_on_the_tree_of_a_user_without_rights() {
     agent.begin(&format!("unlink {held}/f"));
     approve(&id(&await_request_in("plain-user")));
     assert_eq!(agent.finish().errno, 0);
+    let mut free = Agent::of(Run::spawn("", as_user(Command::new(act[0]).arg(act[1]), 1000)));
+    assert_eq!(free.errno(&format!("unlink {path}/f")), 0, "untagged");
 }
 
 #[test]
@@ -127,14 +144,19 @@ fn tag_outlives_the_command_that_started_the_session() {
     let path = open_directory(DENIED, "outlives");
     let marks = directory(MARKS, "outlives");
     let rest = format!("sleep 1; rm {path}/f; echo $? > {marks}/status");
-    let mut run = Run::shell("outlives", &format!("setsid sh -c '{rest}' > /dev/null 2>&1 < /dev/null & exit 7"));
-    assert_eq!(run.wait(), 7);
-    eventually("the end of what was left behind", || fs::read_to_string(format!("{marks}/status")).ok());
-    eventually("the status itself", || {
-        (!fs::read_to_string(format!("{marks}/status")).unwrap().is_empty()).then_some(())
-    });
-    assert_ne!(fs::read_to_string(format!("{marks}/status")).unwrap(), "0\n");
+    let script = format!("setsid sh -c '{rest}' > /dev/null 2>&1 < /dev/null & exit 7");
+    let status = || {
+        eventually("the end of what was left behind", || {
+            fs::read_to_string(format!("{marks}/status")).ok().filter(|status| !status.is_empty())
+        })
+    };
+    assert_eq!(Run::shell("outlives", &script).wait(), 7);
+    assert_ne!(status(), "0\n");
     assert!(exists(&format!("{path}/f")));
+    fs::remove_file(format!("{marks}/status")).unwrap();
+    assert_eq!(Run::unguarded(&["/bin/sh", "-c", &script]).wait(), 7);
+    assert_eq!(status(), "0\n", "untagged");
+    assert!(!exists(&format!("{path}/f")));
 }
 
 /// A program of a few instructions: `unlink(path)`, and the errno as its status.

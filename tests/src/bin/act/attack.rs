@@ -1,10 +1,12 @@
 //! Attacks on a hold: what an agent could try to get a held act done without an answer to it.
 
-use std::ffi::CStr;
+use std::mem::zeroed;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use agent_guard_tests::guest::proc_state;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace;
@@ -41,6 +43,25 @@ pub(crate) fn share(text: &str) {
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), shared(), bytes.len()) };
 }
 
+fn unlink_shared() -> Done {
+    // SAFETY: the page ends in zeros.
+    Done::of(unsafe { libc::unlink(shared()) })
+}
+
+/// Has a child put one question after the other, until it is refused: its path is another each time that it is woken.
+/// The value is how many it has put.
+fn ask_without_end(paths: [&str; 2]) -> Done {
+    share(paths[0]);
+    let child = Acting::start(unlink_shared);
+    let mut asked = 0;
+    while child.is_held() {
+        asked += 1;
+        share(paths[asked % 2]);
+        kill(child.pid, Signal::SIGCONT).unwrap();
+    }
+    Done { value: json!(asked), ..child.finish() }
+}
+
 static HANDLER_PATH: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
 /// What came of the handler's own act; -1 before it.
 static HANDLER_ERRNO: AtomicI32 = AtomicI32::new(-1);
@@ -61,6 +82,42 @@ fn with_handler(signal: i32, path: &str, act: &[&str]) -> Option<Done> {
     Some(Done::found(json!({ "act": done.errno, "handler": HANDLER_ERRNO.load(Ordering::SeqCst) })))
 }
 
+/// Where a handler jumps to.
+static LANDING: AtomicPtr<libc::ucontext_t> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn jump_out(_: i32) {
+    // SAFETY: the context was saved by a function that waits to be returned to.
+    unsafe { libc::setcontext(LANDING.load(Ordering::SeqCst)) };
+}
+
+extern "C" fn unlink_on_another_stack() {
+    unlink_in_handler(0);
+}
+
+/// Jumps out of a deletion by a signal's handler, and does something else. What was left is -1 when it never came back.
+fn jump(signal: i32, path: &str, act: &[&str]) -> Option<Done> {
+    const STACK: usize = 256 << 10;
+    HANDLER_PATH.store(c(path).into_raw(), Ordering::SeqCst);
+    let action = SigAction::new(SigHandler::Handler(jump_out), SaFlags::empty(), SigSet::empty());
+    let mut stack = vec![0_u8; STACK];
+    // SAFETY: all-zero contexts are valid. The deletion has a stack of its own, which outlives it and on which nothing
+    // needs to be dropped; whether it comes to its end or is jumped out of, it goes on behind `swapcontext`, once.
+    unsafe {
+        sigaction(Signal::try_from(signal).ok()?, &action).unwrap();
+        let (mut here, mut there): (libc::ucontext_t, libc::ucontext_t) = (zeroed(), zeroed());
+        assert_eq!(libc::getcontext(&raw mut there), 0);
+        there.uc_stack.ss_sp = stack.as_mut_ptr().cast();
+        there.uc_stack.ss_size = STACK;
+        there.uc_link = &raw mut here;
+        libc::makecontext(&raw mut there, unlink_on_another_stack, 0);
+        LANDING.store(&raw mut here, Ordering::SeqCst);
+        assert_eq!(libc::swapcontext(&raw mut here, &raw const there), 0);
+    }
+    let left = HANDLER_ERRNO.load(Ordering::SeqCst);
+    let done = perform(act)?;
+    Some(Done::found(json!({ "left": left, "act": done.errno })))
+}
+
 /// Sends SIGCONT as fast as it goes.
 fn spam(pid: Pid, time: Duration) -> Done {
     let start = Instant::now();
@@ -75,22 +132,32 @@ fn spam(pid: Pid, time: Duration) -> Done {
 fn orphan(act: &[&str]) -> Option<Done> {
     let done = Acting::start(|| {
         let grandchild = Acting::start(|| perform(act).unwrap());
-        grandchild.await_stop();
+        // Whoever waits for stops by `waitpid` is a job-control shell to the guard, and its jobs are not held.
+        let state = || proc_state(grandchild.pid.as_raw().unsigned_abs());
+        while !matches!(state(), Some('T' | 'Z')) {
+            sleep(Duration::from_millis(1));
+        }
+        assert_eq!(state(), Some('T'), "it is not held");
         Done::found(json!(grandchild.pid.as_raw()))
     })
     .finish();
     Some(done)
 }
 
-/// Traces a child that acts, and lets none of its stops happen.
-fn trace(time: Duration, act: &[&str]) -> Option<Done> {
+/// Traces a child that acts. `stopping`: lets its stops happen, and wakes it out of each; else lets none happen.
+fn trace(stopping: bool, time: Duration, act: &[&str]) -> Option<Done> {
     let child = Acting::start(|| {
         ptrace::traceme().unwrap();
         perform(act).unwrap()
     });
-    let (start, mut stops) = (Instant::now(), 0_u64);
+    let (start, mut signals, mut stops) = (Instant::now(), 0_u64, 0_u64);
     let end = loop {
         match waitpid(child.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
+            // A signal on its way has its particulars; the group stop that it leads to has none.
+            WaitStatus::Stopped(pid, signal) if ptrace::getsiginfo(pid).is_ok() => {
+                signals += 1;
+                ptrace::cont(pid, stopping.then_some(signal)).unwrap();
+            }
             WaitStatus::Stopped(pid, _) => {
                 stops += 1;
                 ptrace::cont(pid, None).unwrap();
@@ -105,11 +172,11 @@ fn trace(time: Duration, act: &[&str]) -> Option<Done> {
             _ => {}
         }
     };
-    Some(Done::found(json!({ "stops": stops, "end": end })))
+    Some(Done::found(json!({ "signals": signals, "stops": stops, "end": end })))
 }
 
 /// Executes `program WORD DIRECTORY` while another process turns the word in shared memory back and forth.
-fn flip(count: u32, program: &str, words: [&str; 2], directory: &str) -> Option<Done> {
+fn flip(count: &str, program: &str, words: [&str; 2], directory: &str) -> Option<Done> {
     assert_eq!(words[0].len(), words[1].len());
     share(words[0]);
     let flipper = Acting::start(|| {
@@ -118,15 +185,10 @@ fn flip(count: u32, program: &str, words: [&str; 2], directory: &str) -> Option<
             share(words[0]);
         }
     });
-    let mut ends = std::collections::BTreeMap::<String, u32>::new();
-    for _ in 0..count {
-        let done = perform(&["exec", "execve", program, "@", directory])?;
-        let end = format!("{} {}", done.errno, done.value);
-        *ends.entry(end).or_default() += 1;
-    }
+    let ends = perform(&["times", count, "exec", "execve", program, "@", directory])?;
     kill(flipper.pid, Signal::SIGKILL).unwrap();
     flipper.finish();
-    Some(Done::found(json!(ends)))
+    Some(ends)
 }
 
 /// Attacks, by name.
@@ -137,14 +199,10 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             share(text);
             Some(Done::found(json!(null)))
         }
-        ["shared"] => {
-            // SAFETY: the page ends in zeros.
-            let text = unsafe { CStr::from_ptr(shared()) };
-            Some(Done::found(json!(text.to_string_lossy())))
-        }
-        // SAFETY: the page ends in zeros.
-        ["unlink-shared"] => Some(Done::of(unsafe { libc::unlink(shared()) })),
+        ["unlink-shared"] => Some(unlink_shared()),
+        ["ask-without-end", one, other] => Some(ask_without_end([one, other])),
         ["handle", signal, path, ref act @ ..] => with_handler(signal.parse().ok()?, path, act),
+        ["jump", signal, path, ref act @ ..] => jump(signal.parse().ok()?, path, act),
         ["spam", pid, time] => Some(spam(Pid::from_raw(pid.parse().ok()?), seconds(time)?)),
         ["signal", pid, signal] => {
             let signal = Signal::try_from(signal.parse::<i32>().ok()?).ok()?;
@@ -152,8 +210,8 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             Some(Done { errno: result.err().map_or(0, |errno| errno as i32), value: json!(null) })
         }
         ["orphan", ref act @ ..] => orphan(act),
-        ["trace", time, ref act @ ..] => trace(seconds(time)?, act),
-        ["flip", count, program, one, other, directory] => flip(count.parse().ok()?, program, [one, other], directory),
+        ["trace", how, time, ref act @ ..] => trace(how == "stopping", seconds(time)?, act),
+        ["flip", count, program, one, other, directory] => flip(count, program, [one, other], directory),
         _ => None,
     }
 }

@@ -30,14 +30,7 @@ thread_local! {
 impl Acting {
     /// Starts an act in a forked child.
     pub(crate) fn start(act: impl FnOnce() -> Done) -> Self {
-        let pid = || {
-            // SAFETY: the caller is a single thread, and the child acts and ends without returning.
-            match unsafe { fork() }.unwrap() {
-                ForkResult::Parent { child } => child.as_raw(),
-                ForkResult::Child => 0,
-            }
-        };
-        Self::start_by(pid, act)
+        Self::start_by(forked, act)
     }
 
     /// Starts an act in a child that `clone` makes: it returns 0 in the child.
@@ -55,10 +48,9 @@ impl Acting {
         Self { pid: Pid::from_raw(pid), result }
     }
 
-    /// Waits until it has stopped: it is held.
-    pub(crate) fn await_stop(&self) {
-        let status = waitpid(self.pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+    /// Waits until it has stopped, and so is held; or has ended, and is not.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(waitpid(self.pid, Some(WaitPidFlag::WUNTRACED)).unwrap(), WaitStatus::Stopped(..))
     }
 
     /// Waits for what came of it.
@@ -73,7 +65,7 @@ impl Acting {
                     break Done { errno: -1, value: json!({ "signal": signal as i32 }) };
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
-                // Somebody else's child, by CLONE_PARENT.
+                // Somebody else's child, by CLONE_PARENT, or one whose end is known.
                 Err(_) => break Done::found(Value::Null),
             }
         };
@@ -89,6 +81,15 @@ impl Acting {
         assert!(self.result.as_raw_fd() > 2);
         STARTED.with_borrow_mut(|started| started.insert(pid, self));
         Done::found(json!(pid))
+    }
+}
+
+/// Forks; 0 in the child.
+pub(crate) fn forked() -> i32 {
+    // SAFETY: the caller is a single thread, and the child acts and ends without returning.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child.as_raw(),
+        ForkResult::Child => 0,
     }
 }
 

@@ -1,14 +1,17 @@
 //! Acts that execute programs: every way the kernel has, in a child whose end is told.
 
 use std::ffi::CString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::thread;
 
 use nix::libc;
 use serde_json::json;
 
-use crate::Done;
 use crate::attack::shared;
 use crate::child::Acting;
 use crate::file::c;
+use crate::{Done, compat};
 
 /// The arguments as `execve` takes them. A word `@` is the page that all children share.
 struct Argv {
@@ -31,16 +34,24 @@ impl Argv {
 
 /// Executes in this very process; returns only when that failed.
 fn execute(how: &str, words: &[&str]) -> Option<Done> {
+    match how {
+        // By a thread that is not the first: the new image takes the process, and the thread the first one's number.
+        "thread" => return thread::scope(|scope| scope.spawn(|| execute("execve", words)).join().unwrap()),
+        "compat" => {
+            redirect();
+            return Some(compat::execute(words));
+        }
+        _ => {}
+    }
     let argv = Argv::new(words);
     let (path, argv) = (c(words[0]), argv.pointers.as_ptr());
     // A guest's programs need nothing of the environment.
     let environment = [std::ptr::null::<libc::c_char>()];
     let environment = environment.as_ptr();
     let (directory, name) = words[0].rsplit_once('/')?;
+    redirect();
     // SAFETY: all strings end in NUL, and both vectors in a null pointer.
     let result = unsafe {
-        // The program may write; the agent's own output is a protocol.
-        libc::dup2(2, 1);
         match how {
             "execve" => libc::execve(path.as_ptr(), argv, environment),
             // A script cannot be executed by a descriptor that `execve` closes, so these stay open.
@@ -63,6 +74,12 @@ fn execute(how: &str, words: &[&str]) -> Option<Done> {
         }
     };
     Some(Done::of(result))
+}
+
+/// The program may write; the agent's own output is a protocol.
+fn redirect() {
+    // SAFETY: both descriptors are open.
+    unsafe { libc::dup2(2, 1) };
 }
 
 /// Spawns by `posix_spawn`, which is a `vfork`, and waits.
@@ -90,6 +107,12 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
     match *words {
         // In this process: what follows is for the new image.
         ["become", how, ref words @ ..] => execute(how, words),
+        // This program again, by a thread that is not the first; what comes of the act is the new image's to tell.
+        ["thread-exec", ref act @ ..] => {
+            let execute = || Command::new("/proc/self/exe").arg("once").args(act).exec();
+            let error = thread::scope(|scope| scope.spawn(execute).join().unwrap());
+            Some(Done { errno: error.raw_os_error().unwrap_or(-1), value: json!("not executed") })
+        }
         ["exec", "spawn", ref words @ ..] => Some(Acting::start(|| spawn(words)).finish()),
         ["exec", how, ref words @ ..] => {
             Some(Acting::start(|| execute(how, words).unwrap_or(Done { errno: -2, value: json!(how) })).finish())

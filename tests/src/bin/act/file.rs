@@ -24,6 +24,7 @@ fn flags(word: &str) -> Option<i32> {
         "rwt" => libc::O_RDWR | libc::O_TRUNC,
         "rt" => libc::O_RDONLY | libc::O_TRUNC,
         "c" => libc::O_WRONLY | libc::O_CREAT,
+        "ca" => libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND,
         "ct" => libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC,
         "cx" => libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL,
         "path" => libc::O_PATH,
@@ -91,9 +92,7 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
         match *words {
             ["open", path, how] => open(path, flags(how)?),
             ["open2", path, how] => open2(path, flags(how)?),
-            ["read", path] => Done::std(std::fs::read_to_string(path).map(|text| json!(text))),
             ["list", path] => Done::std(std::fs::read_dir(path).map(|entries| json!(entries.count()))),
-            ["write", path, text] => Done::std(std::fs::write(path, text).map(|()| json!(null))),
             ["unlink", path] => Done::of(libc::unlink(c(path).as_ptr())),
             ["unlinkat", path] => {
                 let (directory, name) = parent(path);

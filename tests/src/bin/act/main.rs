@@ -7,6 +7,7 @@
 
 mod attack;
 mod child;
+mod compat;
 mod exec;
 mod file;
 mod net;
@@ -70,6 +71,7 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
             }
             Some(Done::found(json!(errnos)))
         }
+        // The same act so often.
         ["times", count, act @ ..] => {
             let mut errnos = BTreeMap::<i32, u64>::new();
             for _ in 0..count.parse::<u32>().ok()? {
@@ -79,6 +81,7 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
         }
         _ => file::act(words)
             .or_else(|| net::act(words))
+            .or_else(|| compat::act(words))
             .or_else(|| exec::act(words))
             .or_else(|| ring::act(words))
             .or_else(|| tree::act(words))

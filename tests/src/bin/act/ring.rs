@@ -13,6 +13,7 @@ use crate::file::c;
 use crate::net;
 
 // include/uapi/linux/io_uring.h
+const OP_SENDMSG: u8 = 9;
 const OP_CONNECT: u8 = 16;
 const OP_OPENAT: u8 = 18;
 const OP_RENAMEAT: u8 = 35;
@@ -147,7 +148,7 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
         ..Submission::default()
     };
     let here = libc::AT_FDCWD as u32;
-    let (storage, length, socket);
+    let (storage, length, socket, data, message);
     match operation {
         "unlink" => submission.opcode = OP_UNLINKAT,
         "mkdir" => (submission.opcode, submission.length) = (OP_MKDIRAT, 0o755),
@@ -164,6 +165,17 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             submission.fd = socket.as_raw_fd();
             submission.address = (&raw const storage) as u64;
             submission.offset = u64::from(length);
+        }
+        "send" => {
+            let to: SocketAddr = arguments.first()?.parse().ok()?;
+            (storage, length) = net::raw(to);
+            socket = net::socket(to, "udp")?;
+            data = libc::iovec { iov_base: c"hello".as_ptr().cast_mut().cast(), iov_len: 5 };
+            message = net::message(&storage, length, &data);
+            submission.opcode = OP_SENDMSG;
+            submission.fd = socket.as_raw_fd();
+            submission.address = (&raw const message) as u64;
+            submission.length = 1;
         }
         _ => return None,
     }

@@ -6,10 +6,10 @@ use std::ptr;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{Gid, Pid, Uid, chroot, setgid, setgroups, setpgid, setsid, setuid};
+use nix::unistd::{Gid, Pid, Uid, chroot, getpid, getppid, setgid, setgroups, setpgid, setsid, setuid};
 use serde_json::json;
 
-use crate::child::{Acting, reap};
+use crate::child::{Acting, forked, reap};
 use crate::file::c;
 use crate::{Done, perform};
 
@@ -41,14 +41,14 @@ fn after(change: impl FnOnce() -> nix::Result<()>, act: &[&str]) -> Done {
     .finish()
 }
 
-/// A child that shares all memory while its parent waits, as `vfork` makes it.
-fn vfork(act: &[&str]) -> Done {
+/// A child that shares all memory, and what else the flags say, while its parent waits.
+fn sharing(flags: i32, act: &[&str]) -> Done {
     struct Shared<'a> {
         act: &'a [&'a str],
         done: Option<Done>,
     }
     extern "C" fn child(shared: *mut libc::c_void) -> i32 {
-        // SAFETY: the parent waits until this ends, and its memory is this child's.
+        // SAFETY: the parent only waits until this ends, and its memory is this child's.
         let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
         shared.done = perform(shared.act);
         0
@@ -56,22 +56,43 @@ fn vfork(act: &[&str]) -> Done {
     const STACK: usize = 256 << 10;
     let mut shared = Shared { act, done: None };
     let mut stack = vec![0_u128; STACK / 16];
-    // SAFETY: the child has a stack of its own, and ends before this returns.
+    // SAFETY: the child has a stack of its own, and ends before this returns; until then, and without CLONE_VFORK too,
+    // this thread is in `waitpid` and touches nothing that is shared.
     unsafe {
         let top = stack.as_mut_ptr_range().end;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let pid = libc::clone(child, top.cast(), flags, (&raw mut shared).cast());
+        let pid = libc::clone(child, top.cast(), flags | libc::CLONE_VM | libc::SIGCHLD, (&raw mut shared).cast());
         libc::waitpid(pid, ptr::null_mut(), 0);
     }
     shared.done.unwrap_or(Done { errno: -2, value: json!(act) })
 }
 
+/// Forks a child whose parent, itself a child, is gone when it goes on; 0 in that one.
+fn orphaned() -> i32 {
+    let middle = forked();
+    if middle != 0 {
+        return middle;
+    }
+    let parent = getpid();
+    if forked() != 0 {
+        // SAFETY: ends this process without what the first one's exit handlers would do.
+        unsafe { libc::_exit(0) };
+    }
+    while getppid() == parent {
+        std::thread::yield_now();
+    }
+    0
+}
+
 fn via(way: &str, words: &[&str]) -> Option<Done> {
     Some(match (way, words) {
         ("fork", act) => Acting::start(|| done(act)).finish(),
-        ("double-fork", act) => Acting::start(|| Acting::start(|| done(act)).finish()).finish(),
+        ("double-fork", act) => Acting::start_by(orphaned, || done(act)).finish(),
         ("setsid", act) => after(|| setsid().map(drop), act),
-        ("vfork", act) => vfork(act),
+        ("vfork", act) => sharing(libc::CLONE_VFORK, act),
+        // As much as a process can share with another and not be its thread.
+        ("clone-shared", act) => {
+            sharing(libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_IO, act)
+        }
         ("thread", act) => std::thread::scope(|scope| scope.spawn(|| done(act)).join().unwrap()),
         // Adopted by the parent of this process, which is outside the tree when this is its root.
         ("clone-parent", act) => Acting::start_by(
@@ -88,7 +109,7 @@ fn via(way: &str, words: &[&str]) -> Option<Done> {
             Acting::start_by(|| clone3(|arguments| arguments.flags = libc::CLONE_UNTRACED as u64), || done(act))
                 .finish()
         }
-        ("clone-files-fs", act) => Acting::start_by(
+        ("clone-fs", act) => Acting::start_by(
             || {
                 clone3(|arguments| {
                     arguments.flags = (libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_IO) as u32 as u64
@@ -130,6 +151,11 @@ fn via(way: &str, words: &[&str]) -> Option<Done> {
             act,
         ),
         ("net-namespace", act) => after(|| unshare(CloneFlags::CLONE_NEWNET), act),
+        ("other-namespaces", act) => {
+            let flags = libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP | libc::CLONE_NEWTIME;
+            let clone = || clone3(|arguments| arguments.flags = u64::from(flags.unsigned_abs()));
+            Acting::start_by(clone, || done(act)).finish()
+        }
         // The first child of a process in a new pid namespace is that namespace's init.
         ("pid-namespace", act) => Acting::start(|| {
             unshare(CloneFlags::CLONE_NEWPID).unwrap();

@@ -6,6 +6,7 @@ use crate::exit::TABLE;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use std::io;
 
 /// Writes the manual page: the program, then each verb, then the exit codes.
 pub(super) fn man() -> Result<(), Error> {
@@ -18,18 +19,26 @@ pub(super) fn man() -> Result<(), Error> {
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let mut head = Roff::new();
-        head.control("SH", [format!("agent-guard {}", verb.get_name()).to_uppercase().as_str()]);
-        head.to_writer(&mut page)?;
-        let man = Man::new(verb.clone());
-        man.render_synopsis_section(&mut page)?;
-        man.render_description_section(&mut page)?;
-        man.render_options_section(&mut page)?;
-        man.render_extra_section(&mut page)?;
-    }
+    verbs(&command, "agent-guard", &mut page)?;
     exit_codes().to_writer(&mut page)?;
     Ok(output::print(&String::from_utf8_lossy(&page))?)
+}
+
+/// A section for each verb that is shown, and for those below it.
+fn verbs(command: &clap::Command, before: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let typed = format!("{before} {}", verb.get_name());
+        let mut head = Roff::new();
+        head.control("SH", [typed.to_uppercase().as_str()]);
+        head.to_writer(page)?;
+        let man = Man::new(verb.clone());
+        man.render_synopsis_section(page)?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        man.render_extra_section(page)?;
+        verbs(verb, &typed, page)?;
+    }
+    Ok(())
 }
 
 fn exit_codes() -> Roff {

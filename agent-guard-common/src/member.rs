@@ -51,6 +51,40 @@ macro_rules! members {
     };
 }
 
+/// Calls a macro with every constant that kernels number differently: `GLOBAL, "enum", "VARIANT", value;`. The value is
+/// that of kernels whose constants are no enum yet, and so stand in no type.
+#[macro_export]
+macro_rules! constants {
+    ($callback:ident) => {
+        $callback! {
+            DISCONNECTED, "dentry_flags", "DCACHE_DISCONNECTED", 1 << 5;
+            PAR_LOOKUP, "dentry_flags", "DCACHE_PAR_LOOKUP", 1 << 28;
+        }
+    };
+}
+
+/// A constant: the global that holds it, its enum and variant, and its value before there was that enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Constant {
+    /// Name of the global in the kernel object.
+    pub global: &'static str,
+    /// Name of the enum.
+    pub r#enum: &'static str,
+    /// Name of the variant.
+    pub variant: &'static str,
+    /// Its value where the kernel has no such enum.
+    pub before: u32,
+}
+
+macro_rules! list_constants {
+    ($($global:ident, $enum:literal, $variant:literal, $before:expr;)*) => {
+        /// Every constant.
+        pub const CONSTANTS: &[Constant] =
+            &[$(Constant { global: stringify!($global), r#enum: $enum, variant: $variant, before: $before }),*];
+    };
+}
+constants!(list_constants);
+
 /// A member: the global that holds its offset, its structure, and its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {

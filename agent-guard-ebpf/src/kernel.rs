@@ -3,7 +3,7 @@
 //! Must not know what the members mean to a verdict.
 
 use agent_guard_common::counter::{self, Place};
-use agent_guard_common::members;
+use agent_guard_common::{constants, members};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 
@@ -19,6 +19,18 @@ pub mod member {
         };
     }
     members!(globals);
+}
+
+/// Constants, filled at load as well; see `agent_guard_common::member`.
+pub mod constant {
+    use super::{Global, constants};
+
+    macro_rules! globals {
+        ($($global:ident, $enum:literal, $variant:literal, $before:expr;)*) => {
+            $(#[unsafe(no_mangle)] pub static $global: Global<u32> = Global::new(0);)*
+        };
+    }
+    constants!(globals);
 }
 
 /// A pointer to a kernel object. The verifier tracks its type; a load through it cannot fault, a null one gives 0.

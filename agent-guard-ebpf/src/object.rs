@@ -11,7 +11,7 @@ use agent_guard_common::verdict::Reason;
 
 use crate::emit;
 use crate::hook::Object;
-use crate::kernel::{Pointer, copy, member};
+use crate::kernel::{Pointer, constant, copy, member};
 use crate::maps::{INODES, NAMES};
 use crate::question;
 use crate::walk;
@@ -22,11 +22,6 @@ pub use agent_guard_common::limits::DEPTH;
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
-
-/// include/linux/dcache.h: not (yet) connected to its file system's root.
-pub const DCACHE_DISCONNECTED: u32 = 0x20;
-/// The same: nobody knows yet whether there is anything of this name.
-const DCACHE_PAR_LOOKUP: u32 = 0x1000_0000;
 
 /// A directory entry, existing or not.
 #[derive(Clone, Copy)]
@@ -46,7 +41,7 @@ impl Entry {
     }
 
     #[inline(always)]
-    fn parent(self) -> Self {
+    pub fn parent(self) -> Self {
         Self(self.0.follow(&member::DENTRY_PARENT))
     }
 
@@ -65,7 +60,7 @@ impl Entry {
     /// Whether the kernel is still looking for what bears this name.
     #[inline(always)]
     pub fn is_in_lookup(self) -> bool {
-        self.0.load::<u32>(&member::DENTRY_FLAGS) & DCACHE_PAR_LOOKUP != 0
+        self.0.load::<u32>(&member::DENTRY_FLAGS) & constant::PAR_LOOKUP.load() != 0
     }
 
     /// Whether its file system makes and opens a file in one act of its own, which need not leave a call to be run again.
@@ -93,7 +88,11 @@ impl Entry {
             if parent.0.address() == entry.0.address() {
                 // A file opened by its handle may have no place in the tree: nobody can say what it lies below.
                 let flags: u32 = entry.0.load(&member::DENTRY_FLAGS);
-                return if flags & DCACHE_DISCONNECTED == 0 { Ok(UNLABELLED) } else { Err(Reason::Undecided) };
+                return if flags & constant::DISCONNECTED.load() == 0 {
+                    Ok(UNLABELLED)
+                } else {
+                    Err(Reason::Undecided)
+                };
             }
             let ino = parent.0.follow(&member::DENTRY_INODE).load(&member::INODE_NUMBER);
             if let Some(label) = lookup(dev, slot, ino) {

@@ -10,9 +10,9 @@ use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UN
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::helpers::generated::bpf_loop;
 
-use crate::kernel::{copy, count, member};
+use crate::kernel::{constant, copy, count, member};
 use crate::maps::{INODES, NAMES};
-use crate::object::{DCACHE_DISCONNECTED, name_hash};
+use crate::object::name_hash;
 
 /// Levels that are walked one by one before this: few files lie deeper.
 pub const DIRECT: usize = 12;
@@ -67,7 +67,9 @@ extern "C" fn one_up(_: u64, context: *mut core::ffi::c_void) -> i64 {
     }
     let mut next = 0_u64;
     if parent == climb.entry {
-        if copy(&mut next, parent + u64::from(member::DENTRY_FLAGS.load())) && next as u32 & DCACHE_DISCONNECTED == 0 {
+        if copy(&mut next, parent + u64::from(member::DENTRY_FLAGS.load()))
+            && next as u32 & constant::DISCONNECTED.load() == 0
+        {
             climb.end = FOUND;
         }
         return 1;

@@ -15,6 +15,8 @@ const O_ACCMODE: u32 = 3;
 const O_RDONLY: u32 = 0;
 const O_WRONLY: u32 = 1;
 const O_TRUNC: u32 = 0o1000;
+/// What tells O_TMPFILE from O_DIRECTORY.
+const TMPFILE: u32 = 0o20_000_000;
 // include/linux/fs.h
 const FMODE_EXEC: u32 = 0x20;
 const FMODE_CREATED: u32 = 0x10_0000;
@@ -39,7 +41,11 @@ pub fn file_open(context: LsmContext) -> i32 {
     if flags & FMODE_EXEC != 0 || mode & (FMODE_CREATED | FMODE_NOACCOUNT) != 0 {
         return 0;
     }
-    let entry = Entry(file.follow(&member::FILE_DENTRY));
+    let mut entry = Entry(file.follow(&member::FILE_DENTRY));
+    if flags & TMPFILE != 0 {
+        // A file without a name is another one each time that the call is run: what it is about is the directory.
+        entry = entry.parent();
+    }
     let access = flags & O_ACCMODE;
     let mut finding =
         hook::find(&entry, &caller.policy, if access == O_RDONLY { Operation::Read } else { Operation::Write });

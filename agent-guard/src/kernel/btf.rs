@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use agent_guard_common::member::Member;
-use btf_rs::{Btf, Type};
+use agent_guard_common::member::{Constant, Member};
+use btf_rs::{Btf, EnumMember, Type};
 
 use super::error::Error;
 
@@ -28,6 +28,18 @@ impl Types {
             of = r#type;
         }
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(missing()) }
+    }
+
+    /// Value of a constant. A kernel without its enum has the value from before there was one; a kernel whose enum lacks
+    /// it has another that nobody knows.
+    pub(super) fn value(&self, constant: &Constant) -> Result<u32, Error> {
+        let found = self.0.resolve_types_by_name(constant.r#enum).unwrap_or_default();
+        let Some(Type::Enum(found)) = found.into_iter().find(|r#type| matches!(r#type, Type::Enum(_))) else {
+            return Ok(constant.before);
+        };
+        let is_it = |member: &&EnumMember| self.0.resolve_name(*member).is_ok_and(|name| name == constant.variant);
+        let value = found.members.iter().find(is_it).map(EnumMember::val);
+        value.ok_or(Error::NoMember { structure: constant.r#enum, path: constant.variant })
     }
 
     /// Whether programs can be attached to an LSM hook.
@@ -84,7 +96,7 @@ impl Types {
 mod tests {
     use std::path::Path;
 
-    use agent_guard_common::member::{MEMBERS, Member};
+    use agent_guard_common::member::{CONSTANTS, Constant, MEMBERS, Member};
 
     use super::Types;
 
@@ -103,6 +115,13 @@ mod tests {
         let absent = Member { global: "", structure: "task_struct", path: "no_such_member" };
         let error = types.offset(&absent).expect_err("absent").to_string();
         assert!(error.contains("task_struct.no_such_member"), "{error}");
+        for constant in CONSTANTS {
+            types.value(constant).expect(constant.variant);
+        }
+        let unnumbered = Constant { global: "", r#enum: "pid_type", variant: "NO_SUCH_TYPE", before: 1 };
+        assert!(types.value(&unnumbered).is_err(), "an enum that lacks it gives no value from before");
+        let without_enum = Constant { r#enum: "no_such_enum", ..unnumbered };
+        assert_eq!(types.value(&without_enum).ok(), Some(1));
         assert!(types.has_hook("file_open"));
         assert!(!types.has_hook("no_such_hook"));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use agent_guard_common::control;
 use agent_guard_common::map;
-use agent_guard_common::member::MEMBERS;
+use agent_guard_common::member::{CONSTANTS, MEMBERS};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Lsm};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -72,10 +72,14 @@ fn require_steady_tags(types: &Types) -> Result<(), Error> {
 
 fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {
     let offsets = MEMBERS.iter().map(|member| types.offset(member)).collect::<Result<Vec<_>, _>>()?;
+    let values = CONSTANTS.iter().map(|constant| types.value(constant)).collect::<Result<Vec<_>, _>>()?;
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps(); // task storage, which aya does not know yet
     for (member, offset) in MEMBERS.iter().zip(&offsets) {
         loader.override_global(member.global, offset, true);
+    }
+    for (constant, value) in CONSTANTS.iter().zip(&values) {
+        loader.override_global(constant.global, value, true);
     }
     for name in map::PINNED {
         loader.map_pin_path(name, pinned.join(name));

@@ -68,6 +68,8 @@ const CASES: &[Case] = &[
     case("write", "open @/f w", "@/f", None),
     case("write", "open @/f a", "@/f", None),
     case("write", "open @/f rw", "@/f", None),
+    // A file without a name is known by the directory that it lies in.
+    case("write", "open @ tmp", "@", None),
     case("create", "open @/new c", "@/new", Some(is_there)),
     case("create", "open @/new cx", "@/new", Some(is_there)),
     case("create", "open2 @/new c", "@/new", Some(is_there)),

@@ -62,7 +62,9 @@ pub(super) fn remove_start(links: &Path, start: u64) -> Result<(), Error> {
 /// # Errors
 /// [`Error::PinsHeld`] while a daemon runs. Or a pin cannot be removed; those before it are gone.
 pub fn detach(pins: &Path) -> Result<(), Error> {
-    if !pins.exists() {
+    // Who may not look must not be told that there is nothing.
+    let is_there = pins.try_exists().map_err(|source| Error::RemovePin { path: pins.to_owned(), source })?;
+    if !is_there {
         return Ok(());
     }
     let _claim = claim(pins)?;

@@ -23,7 +23,9 @@ pub(super) async fn follow(client: Client, session: Session) {
     let mut silence = Silence::begin();
     let mut pause = PAUSE;
     loop {
-        match client.notices(&session.id).await {
+        // A daemon that hangs still takes connections: it has no more time to answer than to speak.
+        let asked = tokio::time::timeout(QUIET, client.notices(&session.id)).await;
+        match asked.unwrap_or(Err(Error::Timeout)) {
             Ok(mut lines) => {
                 if show_all(&mut lines, cgroup.as_ref()).await == Ending::Session {
                     return;

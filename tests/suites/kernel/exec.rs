@@ -219,6 +219,28 @@ fn hold_arguments_that_change_while_held_are_another_question() {
 }
 
 #[test]
+fn hold_a_name_that_changes_while_its_program_is_held_does_not_run() {
+    let mut agent = agent("name-swap");
+    let marks = directory(MARKS, "name-swap");
+    agent.act("share marker");
+    let child = agent.act(&format!("start exec named {PROGRAMS}/marker evil {marks}")).value;
+    let request = await_request_in("name-swap");
+    // What is shown is the file, whatever it is called.
+    assert!(request["object"].as_str().unwrap().starts_with(&format!("{PROGRAMS}/marker evil")), "{request}");
+    agent.act("share rm");
+    approve(&id(&request));
+    agent.act(&format!("reap {child}"));
+    daemon().await_record("killed for another name", |record| {
+        record["what"] == "killed" && record["act"]["session"]["name"] == "name-swap"
+    });
+    assert!(!exists(&format!("{marks}/evil")));
+    let mut free = Agent::unguarded();
+    free.act("share marker");
+    assert!(ran(&free.act(&format!("exec named {PROGRAMS}/marker evil {marks}"))));
+    assert!(exists(&format!("{marks}/evil")));
+}
+
+#[test]
 fn hold_arguments_that_another_process_keeps_changing_never_run_unapproved() {
     let mut agent = agent("argv-flip");
     let marks = directory(MARKS, "argv-flip");

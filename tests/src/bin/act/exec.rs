@@ -43,7 +43,9 @@ fn execute(how: &str, words: &[&str]) -> Option<Done> {
         }
         _ => {}
     }
-    let argv = Argv::new(words);
+    // Called by what stands on the shared page.
+    let called = if how == "named" { "@" } else { words[0] };
+    let argv = Argv::new(&[&[called], &words[1..]].concat());
     let (path, argv) = (c(words[0]), argv.pointers.as_ptr());
     // A guest's programs need nothing of the environment.
     let environment = [std::ptr::null::<libc::c_char>()];
@@ -53,7 +55,7 @@ fn execute(how: &str, words: &[&str]) -> Option<Done> {
     // SAFETY: all strings end in NUL, and both vectors in a null pointer.
     let result = unsafe {
         match how {
-            "execve" => libc::execve(path.as_ptr(), argv, environment),
+            "execve" | "named" => libc::execve(path.as_ptr(), argv, environment),
             // A script cannot be executed by a descriptor that `execve` closes, so these stay open.
             "execveat" => {
                 let fd = libc::open(c(directory).as_ptr(), libc::O_PATH);

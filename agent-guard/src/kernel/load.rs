@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use agent_guard_common::control;
+use agent_guard_common::hash::SipKey;
 use agent_guard_common::map;
 use agent_guard_common::member::{CONSTANTS, MEMBERS};
 use aya::programs::links::FdLink;
@@ -15,6 +16,7 @@ use super::error::Error;
 use super::events::EventReader;
 use super::hooks::{HOOKS, Hook, Kind};
 use super::maps::{self, Maps};
+use super::pins::Start;
 use super::{Kernel, Options, pins};
 use crate::system;
 
@@ -87,27 +89,42 @@ fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {
     loader.load(OBJECT).map_err(|source| Error::LoadObject(Box::new(source)))
 }
 
-/// Attaches and pins all programs of this start, and only then removes those of earlier ones.
+/// Goes on with the programs of an earlier start, if they are this build's and none is missing; otherwise attaches and
+/// pins its own, and only then removes those of earlier starts.
 fn attach(object: &mut Ebpf, types: &Types, links: &Path) -> Result<(), Error> {
-    let btf = Btf::from_sys_fs().map_err(Error::ParseBtf)?;
     pins::create(links)?;
-    let earlier = pins::starts(links)?;
-    let start = earlier.last().map_or(1, |last| last + 1);
-    let directory = links.join(start.to_string());
-    pins::create(&directory)?;
-    for hook in HOOKS {
-        if hook.kind == Kind::Lsm && !types.has_hook(hook.name) {
-            if hook.replaceable {
-                continue;
+    let hooks = wanted(types)?;
+    let mut earlier = pins::starts(links)?;
+    let build = SipKey { k0: 0, k1: 0 }.hash(OBJECT);
+    match earlier.pop_if(|last| last.build == build) {
+        // The kernel has verified them already, and they have judged without a break.
+        Some(last) if last.programs(links)? == names(&hooks) => {}
+        last => {
+            earlier.extend(last);
+            let directory = Start::after(&earlier, build).directory(links);
+            pins::create(&directory)?;
+            let btf = Btf::from_sys_fs().map_err(Error::ParseBtf)?;
+            for hook in hooks {
+                pin(attach_one(object, hook, &btf)?, hook.name, &directory)?;
             }
-            return Err(Error::NoHook { hook: hook.name });
         }
-        pin(attach_one(object, hook, &btf)?, hook.name, &directory)?;
     }
-    for start in earlier {
-        pins::remove_start(links, start)?;
+    earlier.into_iter().try_for_each(|start| start.remove(links))
+}
+
+/// The hooks that this kernel has.
+fn wanted(types: &Types) -> Result<Vec<&'static Hook>, Error> {
+    let is_there = |hook: &Hook| hook.kind == Kind::Tracepoint || types.has_hook(hook.name);
+    match HOOKS.iter().find(|hook| !is_there(hook) && !hook.replaceable) {
+        Some(hook) => Err(Error::NoHook { hook: hook.name }),
+        None => Ok(HOOKS.iter().filter(|hook| is_there(hook)).collect()),
     }
-    Ok(())
+}
+
+fn names(hooks: &[&Hook]) -> Vec<String> {
+    let mut names: Vec<String> = hooks.iter().map(|hook| hook.name.to_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error> {

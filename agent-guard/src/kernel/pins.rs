@@ -1,7 +1,8 @@
 //! The pins: what stays in the kernel when the daemon goes, and the one way to remove it.
 //!
-//! `DIR/v1/maps/NAME` holds the maps, `DIR/v1/links/N/PROGRAM` the attached programs of the N-th start. The new
-//! ones are pinned before the old ones are removed, so that a restart leaves no instant without enforcement.
+//! `DIR/v2/maps/NAME` holds the maps, `DIR/v2/links/N-BUILD/PROGRAM` the attached programs of the N-th start that
+//! attached any, and of which build they are. A daemon of the same build goes on with them. Otherwise the new ones are
+//! pinned before the old ones are removed: neither way leaves an instant without enforcement.
 
 use std::fs;
 use std::io;
@@ -39,21 +40,48 @@ pub(super) fn claim(pins: &Path) -> Result<Claim, Error> {
     })
 }
 
-/// Numbers of the starts whose links are pinned, in order.
-pub(super) fn starts(links: &Path) -> Result<Vec<u64>, Error> {
-    let mut starts = Vec::new();
-    for name in names(links)? {
-        if let Ok(number) = name.parse() {
-            starts.push(number);
-        }
-    }
-    starts.sort_unstable();
-    Ok(starts)
+/// A start of a daemon that attached programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Start {
+    number: u64,
+    /// Which build's programs they are.
+    pub(super) build: u64,
 }
 
-/// Removes the links of one start: its programs are detached.
-pub(super) fn remove_start(links: &Path, start: u64) -> Result<(), Error> {
-    remove_tree(&links.join(start.to_string()))
+impl Start {
+    /// The one after these.
+    pub(super) fn after(earlier: &[Self], build: u64) -> Self {
+        Self { number: earlier.last().map_or(1, |last| last.number + 1), build }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (number, build) = name.split_once('-')?;
+        Some(Self { number: number.parse().ok()?, build: u64::from_str_radix(build, 16).ok()? })
+    }
+
+    /// The directory of its links.
+    pub(super) fn directory(self, links: &Path) -> PathBuf {
+        links.join(format!("{}-{:016x}", self.number, self.build))
+    }
+
+    /// The programs that it has pinned, in the order of their names: each is attached.
+    pub(super) fn programs(self, links: &Path) -> Result<Vec<String>, Error> {
+        let mut programs = names(&self.directory(links))?;
+        programs.sort_unstable();
+        Ok(programs)
+    }
+
+    /// Removes its links: its programs are detached.
+    pub(super) fn remove(self, links: &Path) -> Result<(), Error> {
+        remove_tree(&self.directory(links))
+    }
+}
+
+/// The starts whose links are pinned, in order.
+pub(super) fn starts(links: &Path) -> Result<Vec<Start>, Error> {
+    let mut starts: Vec<Start> = names(links)?.iter().filter_map(|name| Start::parse(name)).collect();
+    starts.sort_unstable();
+    Ok(starts)
 }
 
 /// Removes every program, map and pin below the directory: nothing is enforced any more, once the kernel has let go
@@ -88,4 +116,22 @@ fn names(path: &Path) -> Result<Vec<String>, Error> {
         fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
     list().map_err(|source| Error::RemovePin { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Start;
+
+    #[test]
+    fn a_start_is_known_by_its_directory() {
+        let first = Start::after(&[], 0xab);
+        let second = Start::after(&[first], 7);
+        let name = second.directory(Path::new("/p"));
+        assert_eq!(name, Path::new("/p/2-0000000000000007"));
+        assert_eq!(Start::parse("2-0000000000000007"), Some(second));
+        assert!(first < second);
+        assert!([Start::parse("2"), Start::parse("x-1"), Start::parse("1-x")].iter().all(Option::is_none));
+    }
 }

@@ -11,6 +11,7 @@ mod halves;
 mod hang;
 mod load;
 mod policy;
+mod restart;
 mod service;
 mod start;
 mod tamper;

@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// Also run what takes long: tests named `long_…` and those ignored as long
     #[arg(long)]
     long: bool,
-    /// How many guests run at once
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    /// How many guests run at once: more than this machine has cores, since tests wait more than they compute
+    #[arg(long, default_value_t = 3, value_name = "N")]
     jobs: usize,
 }
 

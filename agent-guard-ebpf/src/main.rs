@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod arguments;
+mod call;
 mod emit;
 mod endpoint;
 mod family;
@@ -12,9 +13,11 @@ mod hook;
 mod kernel;
 mod maps;
 mod object;
+mod process;
 mod program;
 mod question;
 mod task;
+mod unix;
 mod walk;
 
 /// The helpers that send signals and read task storage ask for a GPL-compatible licence.

@@ -6,7 +6,6 @@
 mod btf;
 mod error;
 pub mod events;
-mod hooks;
 mod install;
 mod load;
 mod maps;

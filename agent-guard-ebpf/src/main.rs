@@ -5,7 +5,6 @@
 #![feature(asm_experimental_arch)]
 
 mod arguments;
-mod call;
 mod emit;
 mod endpoint;
 mod family;
@@ -13,11 +12,9 @@ mod hook;
 mod kernel;
 mod maps;
 mod object;
-mod process;
 mod program;
 mod question;
 mod task;
-mod unix;
 mod walk;
 
 /// The helpers that send signals and read task storage ask for a GPL-compatible licence.

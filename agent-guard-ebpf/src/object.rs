@@ -6,9 +6,7 @@
 use agent_guard_common::event::{Event, Head, flag};
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::{
-    ANY_DEVICE, BLOCK_DEVICE, CHARACTER_DEVICE, InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED,
-};
+use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED};
 use agent_guard_common::verdict::Reason;
 
 use crate::emit;
@@ -24,8 +22,6 @@ pub use agent_guard_common::limits::DEPTH;
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
-const S_IFBLK: u16 = 0o060_000;
-const S_IFCHR: u16 = 0o020_000;
 
 /// A directory entry, existing or not.
 #[derive(Clone, Copy)]
@@ -61,12 +57,6 @@ impl Entry {
         self.is(S_IFREG)
     }
 
-    /// Whether it is something that keeps what is written to it, or stands for something that does.
-    #[inline(always)]
-    pub fn has_content(self) -> bool {
-        self.is_regular() || self.is(S_IFDIR) || self.is(S_IFBLK) || self.is(S_IFCHR)
-    }
-
     /// Whether the kernel is still looking for what bears this name.
     #[inline(always)]
     pub fn is_in_lookup(self) -> bool {
@@ -78,21 +68,6 @@ impl Entry {
     pub fn opens_atomically(self) -> bool {
         let acts = self.parent().0.follow(&member::DENTRY_INODE).follow(&member::INODE_ACTS);
         !acts.follow(&member::ACTS_ATOMIC_OPEN).is_null()
-    }
-
-    /// The label of the device that a node stands for, whatever the node is called and wherever it lies.
-    #[inline(always)]
-    fn device_label(self, slot: u32) -> Option<u16> {
-        let kind = if self.is(S_IFBLK) {
-            BLOCK_DEVICE
-        } else if self.is(S_IFCHR) {
-            CHARACTER_DEVICE
-        } else {
-            return None;
-        };
-        let number: u32 = self.0.follow(&member::DENTRY_INODE).load(&member::INODE_DEVICE);
-        let label = lookup(kind, slot, u64::from(number)).or_else(|| lookup(kind, slot, ANY_DEVICE))?;
-        Some(label.label)
     }
 
     /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
@@ -248,7 +223,7 @@ pub extern "C" fn text_hash(text: u64) -> u64 {
 
 #[inline(always)]
 fn is_structural(operation: Operation) -> bool {
-    matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link | Operation::Mount)
+    matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link)
 }
 
 impl Object for Entry {
@@ -257,11 +232,7 @@ impl Object for Entry {
     #[inline(always)]
     fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
         let label = self.label(slot, is_structural(operation))?;
-        let device = match operation {
-            Operation::Read | Operation::Write => self.device_label(slot).unwrap_or(label),
-            _ => label,
-        };
-        Ok([label, device])
+        Ok([label, label])
     }
 
     #[inline(always)]

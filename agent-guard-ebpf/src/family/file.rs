@@ -1,12 +1,11 @@
-//! Files: open, create, delete, rename, link, truncate; what else a descriptor or an inode can suffer has files of its
-//! own. Held at the `path_*` layer, where nothing has
+//! Files: open, create, delete, rename, link, truncate. Held at the `path_*` layer, where nothing has
 //! happened yet and overlayfs passes once.
 
 use agent_guard_common::operation::Operation;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::hook::{self, Caller, Finding, Object as _};
+use crate::hook::{self, Caller};
 use crate::kernel::{Pointer, member};
 use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, text_hash};
 use crate::question;
@@ -48,18 +47,15 @@ pub fn file_open(context: LsmContext) -> i32 {
         entry = entry.parent();
     }
     let access = flags & O_ACCMODE;
-    let operation = if access == O_RDONLY { Operation::Read } else { Operation::Write };
-    let labels = match entry.labels(caller.policy.slot, operation) {
-        Ok(labels) => labels,
-        Err(reason) => return hook::conclude(&caller, &entry, &Finding::undecided(operation, reason), 1),
-    };
-    let mut finding = hook::strictest(&caller.policy, operation, labels);
+    let mut finding =
+        hook::find(&entry, &caller.policy, if access == O_RDONLY { Operation::Read } else { Operation::Write });
     if access != O_RDONLY && access != O_WRONLY {
-        finding = hook::stricter(finding, hook::strictest(&caller.policy, Operation::Read, labels));
+        let read = hook::cell(&caller.policy, Operation::Read, finding.label as u16);
+        finding = hook::stricter(finding, read);
     }
     let mut passes = 1;
     if flags & O_TRUNC != 0 {
-        let truncate = hook::strictest(&caller.policy, Operation::Truncate, labels);
+        let truncate = hook::cell(&caller.policy, Operation::Truncate, finding.label as u16);
         if hook::strictness(&truncate) >= hook::strictness(&finding) {
             finding = truncate;
             // The truncation itself meets a second hook in the same call, with the same question; only regular files

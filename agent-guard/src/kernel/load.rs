@@ -7,7 +7,6 @@ use agent_guard_common::control;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::map;
 use agent_guard_common::member::{CONSTANTS, MEMBERS};
-use agent_guard_common::operation::{Attachment, HOOKS, Hook};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Lsm};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -15,6 +14,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use super::btf::Types;
 use super::error::Error;
 use super::events::EventReader;
+use super::hooks::{HOOKS, Hook, Kind};
 use super::maps::{self, Maps};
 use super::pins::Start;
 use super::{Kernel, Options, pins};
@@ -114,9 +114,8 @@ fn attach(object: &mut Ebpf, types: &Types, links: &Path) -> Result<(), Error> {
 
 /// The hooks that this kernel has.
 fn wanted(types: &Types) -> Result<Vec<&'static Hook>, Error> {
-    let is_there = |hook: &Hook| hook.attachment == Attachment::Tracepoint || types.has_hook(hook.name);
-    // A policy that speaks of an operation without its hook is refused; without the tree's own there is no guard.
-    match HOOKS.iter().find(|hook| !is_there(hook) && hook.operations.is_empty()) {
+    let is_there = |hook: &Hook| hook.kind == Kind::Tracepoint || types.has_hook(hook.name);
+    match HOOKS.iter().find(|hook| !is_there(hook) && !hook.replaceable) {
         Some(hook) => Err(Error::NoHook { hook: hook.name }),
         None => Ok(HOOKS.iter().filter(|hook| is_there(hook)).collect()),
     }
@@ -132,16 +131,14 @@ fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error
     let program = object.program_mut(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
     let refused = |source| Error::LoadProgram { program: hook.name, source: Box::new(source) };
     let detached = |source| Error::AttachProgram { program: hook.name, source: Box::new(source) };
-    match hook.attachment {
-        Attachment::Lsm => {
+    match hook.kind {
+        Kind::Lsm => {
             let program: &mut Lsm = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
-            let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
-            tracing::debug!(program = hook.name, verified, "the kernel has verified a program");
             let id = program.attach().map_err(detached)?;
             Ok(program.take_link(id).map_err(detached)?.into())
         }
-        Attachment::Tracepoint => {
+        Kind::Tracepoint => {
             let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
             let id = program.attach().map_err(detached)?;

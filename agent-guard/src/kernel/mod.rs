@@ -6,6 +6,7 @@
 mod btf;
 mod error;
 pub mod events;
+mod hooks;
 mod install;
 mod load;
 mod maps;

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
-use agent_guard_common::operation::{Attachment, HOOKS, Hook, Operation};
+use agent_guard_common::operation::Operation;
 
 use super::btf::Types;
 use super::error::Error;
+use super::hooks::{HOOKS, Hook, Kind};
 use super::load::TYPES;
 
 /// How far an operation is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// Every hook is there, or another one does its work.
+    /// Every hook is there.
     Full,
-    /// Some ways to do it meet a hook, and some do not. A policy that speaks of it is refused, as with `No`.
-    Partly,
-    /// No hook of it is there.
+    /// A hook that another one does not replace is missing.
     No,
 }
 
@@ -43,19 +42,13 @@ pub fn probe() -> Result<Vec<OperationSupport>, Error> {
 
 fn has(types: &Types, hook: &Hook) -> bool {
     // The tracepoint is older than BPF LSM.
-    hook.attachment == Attachment::Tracepoint || types.has_hook(hook.name)
+    hook.kind == Kind::Tracepoint || types.has_hook(hook.name)
 }
 
 fn support(operation: Operation, has: impl Fn(&Hook) -> bool) -> OperationSupport {
     let judging = HOOKS.iter().filter(|hook| hook.operations.contains(&operation));
     let (there, missing): (Vec<&Hook>, Vec<&Hook>) = judging.partition(|hook| has(hook));
-    let support = if missing.iter().all(|hook| hook.replaceable) {
-        Support::Full
-    } else if there.is_empty() {
-        Support::No
-    } else {
-        Support::Partly
-    };
+    let support = if missing.iter().all(|hook| hook.replaceable) { Support::Full } else { Support::No };
     let names = |hooks: Vec<&Hook>| hooks.iter().map(|hook| hook.name).collect();
     OperationSupport { operation, support, hooks: names(there), missing: names(missing) }
 }
@@ -75,7 +68,6 @@ mod tests {
 
     #[test]
     fn a_hook_that_nothing_replaces_may_not() {
-        assert_eq!(support(Operation::Delete, |hook| hook.name != "path_rmdir").support, Support::Partly);
-        assert_eq!(support(Operation::Chmod, |hook| hook.name != "path_chmod").support, Support::No);
+        assert_eq!(support(Operation::Delete, |hook| hook.name != "path_rmdir").support, Support::No);
     }
 }

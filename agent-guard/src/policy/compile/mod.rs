@@ -7,7 +7,6 @@ mod commands;
 mod endpoints;
 mod files;
 mod matrix;
-mod special;
 #[cfg(test)]
 mod sample;
 
@@ -16,7 +15,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use agent_guard_common::hash::SipKey;
-use agent_guard_common::limits::{INODES, NAMES, PROFILES};
+use agent_guard_common::limits::PROFILES;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{
     Cell, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, Row, WordKey, row_index,
@@ -219,8 +218,8 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
         rows: matrix.rows(policy, &profiles, slot)?,
         labels: matrix.into_labels(),
         profiles,
-        inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
-        names: with(files.names, special::abstract_names(policy, facts), "labelled names", NAMES)?,
+        inodes: files.inodes,
+        names: files.names,
         endpoints,
         commands: commands.tables,
         words: commands.words,
@@ -298,13 +297,6 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         verdict: rule.verdict,
     });
     std::iter::once(default).chain(written).collect()
-}
-
-/// Two lists of records in one map.
-fn with<T>(mut some: Vec<T>, more: Vec<T>, what: &'static str, both: u32) -> Result<Vec<T>, CompileError> {
-    some.extend(more);
-    fits(what, some.len(), both)?;
-    Ok(some)
 }
 
 const fn too_many(what: &'static str, count: usize, limit: usize) -> CompileError {

@@ -63,7 +63,7 @@ fn open2(path: &str, flags: i32) -> Done {
 }
 
 /// Opens without asking for anything, acts on the descriptor, and closes it.
-pub(crate) fn with_fd(path: &str, flags: i32, act: impl FnOnce(i32) -> Done) -> Done {
+fn with_fd(path: &str, flags: i32, act: impl FnOnce(i32) -> Done) -> Done {
     // SAFETY: the path ends in NUL; the descriptor is closed once.
     unsafe {
         let fd = libc::open(c(path).as_ptr(), flags);

@@ -126,7 +126,7 @@ fn read(path: &Path) -> Result<Checked, Failure> {
 fn enforceable(checked: &Checked) -> Result<(), Failure> {
     let needed = checked.operations();
     let lacking =
-        support::probe()?.into_iter().find(|found| found.support == Support::No && needed.contains(&found.operation));
+        support::probe()?.iter().find(|found| found.support == Support::No && needed.contains(&found.operation));
     lacking.map_or(Ok(()), |found| {
         Err(Failure::Unenforceable { operation: found.operation.name(), missing: found.missing.join(", ") })
     })

@@ -20,13 +20,13 @@ const STUCK: usize = 8;
 /// How long a look may take.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// For one step.
+    /// For one step, from when it was begun.
     step: Duration,
     /// In all: a file system that answers slowly must not keep all others from being seen.
     whole: Duration,
 }
 
-const PATIENCE: Patience = Patience { step: Duration::from_secs(2), whole: Duration::from_secs(20) };
+const PATIENCE: Patience = Patience { step: Duration::from_secs(3), whole: Duration::from_secs(20) };
 
 /// One look: where it is, and which places it stays away from.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Look {
         Ok(())
     }
 
-    /// Where it is, and how many steps that took.
+    /// Where it is, and how many steps that took; none when it has not begun.
     fn at(&self) -> (PathBuf, u64) {
         self.at.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -90,7 +90,10 @@ impl Looks {
             let mut worker = spawn_blocking(move || see(&own));
             match wait(&look, patience, &mut worker).await {
                 Some(seen) => return seen,
-                None => self.give_up(look.at().0, &worker)?,
+                None => match look.at() {
+                    (_, 0) => return Err(Failure::Busy),
+                    (place, _) => self.give_up(place, &worker)?,
+                },
             }
         }
     }
@@ -121,7 +124,8 @@ async fn wait<T>(look: &Look, patience: Patience, worker: &mut JoinHandle<T>) ->
             return Some(done.map_err(|_panicked| Failure::Interrupted));
         }
         let steps = look.at().1;
-        if steps == seen || begun.elapsed() > patience.whole {
+        // One that has not begun is stuck nowhere: the machine is busy.
+        if (steps == seen && steps > 0) || begun.elapsed() > patience.whole {
             return None;
         }
         seen = steps;
@@ -181,6 +185,21 @@ mod tests {
             }
         };
         Looks::default().take(BRIEF, slow).await.expect("comes back");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_has_not_begun_is_stuck_nowhere() {
+        let looks = Looks::default();
+        let late = |look: &Look| {
+            std::thread::sleep(BRIEF.step * 3);
+            look.step(Path::new("/a")).expect("nobody is stuck");
+        };
+        looks.take(BRIEF, late).await.expect("comes back");
+        let never = |_: &Look| std::thread::sleep(BRIEF.step * 8);
+        let brief = Patience { whole: BRIEF.step * 2, ..BRIEF };
+        let failure = looks.take(brief, never).await.expect_err("gives up");
+        assert!(matches!(failure, Failure::Busy), "{failure}");
+        assert!(looks.stuck().is_empty());
     }
 
     #[tokio::test]

@@ -51,6 +51,9 @@ pub enum Failure {
         /// The last place that did not answer.
         place: PathBuf,
     },
+    /// Nobody has begun to look.
+    #[error("cannot look up the policy's paths: this machine is too busy; try again")]
+    Busy,
     /// Whoever looked is gone.
     #[error("looking up what the policy names was interrupted")]
     Interrupted,

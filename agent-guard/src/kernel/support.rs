@@ -1,6 +1,7 @@
 //! What this kernel can enforce, as `doctor` shows it. Needs no rights and loads nothing.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use agent_guard_common::operation::Operation;
 
@@ -31,13 +32,18 @@ pub struct OperationSupport {
     pub missing: Vec<&'static str>,
 }
 
-/// Looks every operation's hooks up in the running kernel's types.
+/// Looks every operation's hooks up in the running kernel's types: once, as they are megabytes and do not change.
 ///
 /// # Errors
 /// The kernel's types cannot be read.
-pub fn probe() -> Result<Vec<OperationSupport>, Error> {
+pub fn probe() -> Result<&'static [OperationSupport], Error> {
+    static FOUND: OnceLock<Vec<OperationSupport>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found);
+    }
     let types = Types::read(Path::new(TYPES))?;
-    Ok(Operation::ALL.iter().map(|operation| support(*operation, |hook| has(&types, hook))).collect())
+    let found = Operation::ALL.iter().map(|operation| support(*operation, |hook| has(&types, hook))).collect();
+    Ok(FOUND.get_or_init(|| found))
 }
 
 fn has(types: &Types, hook: &Hook) -> bool {

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,6 +17,8 @@ use super::wait::eventually;
 const POLICY: &str = "/etc/agent-guard/policy.yaml";
 const LOG: &str = "/tmp/daemon.log";
 const AUDIT: &str = "/var/log/agent-guard/audit.jsonl";
+/// Lines of the daemon's log that a failing test shows.
+const LOG_LINES: usize = 20;
 
 /// A guest has one daemon.
 static SHARED: OnceLock<Daemon> = OnceLock::new();
@@ -31,6 +34,7 @@ impl Daemon {
     #[must_use]
     pub fn start(policy: &str) -> Self {
         write_policy(policy);
+        show_log_on_panic();
         let daemon = Self { child: Mutex::new(None) };
         daemon.launch();
         daemon
@@ -122,4 +126,18 @@ impl Daemon {
 fn write_policy(policy: &str) {
     fs::create_dir_all(Path::new(POLICY).parent().unwrap()).unwrap();
     fs::write(POLICY, policy).unwrap();
+}
+
+/// A guest is gone when its suite has ended: whoever reads of a failure has nothing but what is printed.
+fn show_log_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |about| {
+            usual(about);
+            let log = fs::read_to_string(LOG).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the daemon's log ends:\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+        }));
+    });
 }

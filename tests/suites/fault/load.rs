@@ -54,7 +54,10 @@ fn no_instant_is_open(reloads: u32) {
         } else {
             fs::write(POLICY_FILE, policy_with(if reload % 3 == 0 { "two" } else { "one" })).unwrap();
             daemon.signal(Signal::SIGHUP);
-            eventually("the next generation", || (generation() > before).then_some(()));
+            eventually("the next generation", || {
+                assert_eq!(refusals(daemon), refused, "a good policy was refused");
+                (generation() > before).then_some(())
+            });
         }
     }
     fs::write(over, "").unwrap();

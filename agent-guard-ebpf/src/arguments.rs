@@ -308,16 +308,22 @@ struct Hashing {
     readable: u64,
 }
 
+/// Whether it must be proven that what is being executed is what was judged.
+#[inline(always)]
+pub fn proof_is_owed(caller: &Caller) -> bool {
+    caller.tag.part(|tag| tag.argv != 0 || tag.programs[0] != 0 || tag.programs[1] != 0)
+}
+
 /// Whether what is being executed is what was judged.
 ///
 /// `execve` of a script replaces `argv[0]` by the interpreter, its argument and the script's path, and keeps the
 /// rest; the kernel's own counts before and after say how many words to skip.
 #[inline(always)]
 pub fn is_as_judged(caller: &Caller, bprm: Pointer) -> bool {
-    let (argv, programs) = caller.tag.part(|tag| (tag.argv, tag.programs));
-    if argv == 0 && programs[0] == 0 && programs[1] == 0 {
+    if !proof_is_owed(caller) {
         return true;
     }
+    let (argv, programs) = caller.tag.part(|tag| (tag.argv, tag.programs));
     let mm = caller.task.follow(&member::TASK_MM);
     let (start, end): (u64, u64) = (mm.load(&member::MM_ARG_START), mm.load(&member::MM_ARG_END));
     let argc: u32 = bprm.load(&member::BPRM_ARGC);

@@ -56,11 +56,10 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
 /// (one that is interrupted by another on its CPU); then the proof is missing, and the task is refused all.
 #[lsm(hook = "bprm_committed_creds")]
 pub fn bprm_committed_creds(_: LsmContext) -> i32 {
-    if let Some(caller) = Caller::current() {
-        let must_be_proven = caller.tag.part(|tag| tag.argv != 0 || tag.programs[0] != 0 || tag.programs[1] != 0);
-        if must_be_proven {
-            caller.tag.change(|tag| tag.unproven = 1);
-        }
+    if let Some(caller) = Caller::current()
+        && arguments::proof_is_owed(&caller)
+    {
+        caller.tag.change(|tag| tag.unproven = 1);
     }
     0
 }

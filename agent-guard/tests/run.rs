@@ -16,9 +16,11 @@ use std::{fs, os::fd::OwnedFd};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_agent-guard");
 
+/// A run whose signals do what they do by default, whoever started this test: one in the background of a script has
+/// those of the keyboard ignored, and no shell can trap what it finds ignored.
 fn run(dir: &Path, command: &[&str]) -> Command {
-    let mut run = Command::new(PROGRAM);
-    run.arg("--run-dir").arg(dir).arg("run").arg("--").args(command);
+    let mut run = Command::new("env");
+    run.arg("--default-signal").arg(PROGRAM).arg("--run-dir").arg(dir).arg("run").arg("--").args(command);
     run
 }
 
@@ -214,7 +216,7 @@ fn on_terminal(dir: &Path, shell_line: &str) -> (OwnedFd, Child) {
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let open = || fs::File::options().read(true).write(true).open(&name).unwrap();
     // `setsid -c` gives the terminal to the shell, whose job control then does what a user's shell does.
-    let line = shell_line.replace("RUN", &format!("{PROGRAM} --run-dir {} run --", dir.display()));
+    let line = shell_line.replace("RUN", &format!("env --default-signal {PROGRAM} --run-dir {} run --", dir.display()));
     let child = Command::new("setsid")
         .args(["-c", "-w", "bash", "--norc", "-c", &line])
         .stdin(open())

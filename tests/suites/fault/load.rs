@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use agent_guard_tests::guest::{Agent, Daemon, Run, cli, eventually, status};
+use agent_guard_tests::guest::{Agent, CONTROL_SOCKET, Daemon, Run, cli, eventually, http, status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -94,14 +94,16 @@ fn resident(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn pending() -> u64 {
-    status()["pending"].as_u64().unwrap()
+/// Questions that wait; none while the daemon is too busy to say.
+fn pending() -> Option<u64> {
+    let response = http(CONTROL_SOCKET, "GET", "/v1/status", None).ok()?;
+    response.json()["pending"].as_u64()
 }
 
 /// So many sessions, with so many questions each, fit into 32 MiB.
 fn many_questions_are_small(sessions: u64, questions: u64) {
     let daemon = daemon();
-    let before = pending();
+    let (before, failures) = (pending().unwrap(), status()["failures"].clone());
     let flood =
         format!("i=0; while [ $i -lt {questions} ]; do rm /srv/held/none-$i & i=$((i+1)); done; wait; echo over");
     for question in 0..questions {
@@ -110,21 +112,21 @@ fn many_questions_are_small(sessions: u64, questions: u64) {
     let trees: Vec<Run> = (0..sessions).map(|number| Run::shell(&format!("many-{number}"), &flood)).collect();
     let all = before + sessions * questions;
     // Emulation takes its time for so many processes.
-    for _ in 0..10 {
-        if pending() < all {
+    for _ in 0..60 {
+        if pending().is_none_or(|pending| pending < all) {
             sleep(Duration::from_secs(6));
         }
     }
-    eventually("all questions", || (pending() >= all).then_some(()));
+    eventually("all questions", || (pending()? >= all).then_some(()));
     let listed: Vec<Value> =
         serde_json::from_str(&said(&cli(&["requests", "--state", "pending", "--json"])).1).unwrap();
     assert!(listed.len() as u64 >= all);
     let memory = resident(daemon.pid());
     assert!(memory < 32 * 1024, "{memory} KiB with {sessions} sessions and {all} requests");
     eprintln!("the daemon has {memory} KiB with {sessions} sessions and {all} requests");
-    assert_eq!(status()["failures"], serde_json::json!([]));
+    assert_eq!(status()["failures"], failures, "no act of the kernel's own has failed");
     drop(trees);
-    eventually("no more sessions", || (pending() == before).then_some(()));
+    eventually("no more sessions", || (pending()? == before).then_some(()));
     is_well(daemon);
 }
 

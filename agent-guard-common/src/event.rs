@@ -31,6 +31,8 @@ pub mod flag {
     pub const OTHER_CUT: u32 = 2;
     /// The object is a directory.
     pub const DIRECTORY: u32 = 4;
+    /// The object is a unix socket with an abstract name: `path` holds its bytes.
+    pub const ABSTRACT: u32 = 8;
 }
 
 /// A path as a list of names, the last one first, each with its NUL.
@@ -57,7 +59,8 @@ abi! {
         pub object: u64,
         /// Thread group (upper half) and thread (lower half).
         pub task: u64,
-        /// Inode of the object, or of its directory when it does not exist yet.
+        /// Inode of the object, or of its directory when it does not exist yet; of a process its id, of a call its
+        /// number.
         pub ino: u64,
         /// Device of the object.
         pub dev: u32,
@@ -79,7 +82,7 @@ abi! {
         pub port: u32,
         /// IP protocol of the endpoint.
         pub protocol: u32,
-        /// Address of the endpoint; IPv4 as `::ffff:a.b.c.d`.
+        /// Address of the endpoint, IPv4 as `::ffff:a.b.c.d`; of a process its name.
         pub address: [u8; 16],
         /// The thread's name.
         pub comm: [u8; 16],

@@ -4,6 +4,8 @@
 pub const TAGS: &str = "TAGS";
 /// Processes to be tagged at their next `execve`.
 pub const ENROL: &str = "ENROL";
+/// Unix sockets that a session made, in socket storage.
+pub const SOCKETS: &str = "SOCKETS";
 /// Sessions, by slot.
 pub const SESSIONS: &str = "SESSIONS";
 /// Living tasks of each session, by slot.
@@ -33,6 +35,6 @@ pub const JUDGED: &str = "JUDGED";
 
 /// All maps that are pinned, so that refusals outlive the daemon.
 pub const PINNED: &[&str] = &[
-    TAGS, ENROL, SESSIONS, TASKS, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS, ANSWERS, EVENTS,
+    TAGS, SOCKETS, ENROL, SESSIONS, TASKS, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS, ANSWERS, EVENTS,
     FAILURES, JUDGED,
 ];

@@ -51,6 +51,15 @@ abi! {
     }
 }
 
+/// In place of a file system's device: the object is a block device, and `ino` its own number ([`ANY_DEVICE`]: each).
+pub const BLOCK_DEVICE: u32 = u32::MAX - 1;
+/// The same for a character device.
+pub const CHARACTER_DEVICE: u32 = u32::MAX;
+/// The number of every device of a kind.
+pub const ANY_DEVICE: u64 = u64::MAX;
+/// In place of a directory's device and inode: the name is an abstract one of a unix socket.
+pub const ABSTRACT_NAMES: u32 = u32::MAX;
+
 abi! {
     /// A name in a directory, whether it exists or not.
     pub struct NameKey = 24 {

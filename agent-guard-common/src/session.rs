@@ -37,6 +37,28 @@ abi! {
     }
 }
 
+/// Whom the adopting program tags, and with what: names of constants that the daemon sets, each a `u64`.
+pub mod adoption {
+    /// The session's serial.
+    pub const SERIAL: &str = "ADOPT_SERIAL";
+    /// The session's slot.
+    pub const SESSION: &str = "ADOPT_SESSION";
+    /// The process.
+    pub const ROOT: &str = "ADOPT_ROOT";
+    /// Its start, as [`super::Enrolment::started`] has it.
+    pub const STARTED: &str = "ADOPT_STARTED";
+}
+
+abi! {
+    /// What the adopting program tells of a thread.
+    pub struct Adopted = 8 {
+        /// Its process.
+        pub process: u32,
+        /// 1 when it was tagged, 0 when that failed.
+        pub tagged: u32,
+    }
+}
+
 abi! {
     /// A process that is to be tagged at its next `execve`.
     pub struct Enrolment = 24 {

@@ -6,7 +6,7 @@
 
 use agent_guard_common::counter::Place;
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
-use agent_guard_common::limits::{PATH_BYTES, RING_BYTES, RING_RESERVE};
+use agent_guard_common::limits::{DEPTH, PATH_BYTES, RING_BYTES, RING_RESERVE};
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::generated::{
@@ -17,7 +17,6 @@ use aya_ebpf::helpers::generated::{
 use crate::hook::{Caller, Finding, Object};
 use crate::kernel::{Pointer, copy, count, member, now};
 use crate::maps::EVENTS;
-use crate::object::DEPTH;
 use crate::question::{self, Standing};
 use crate::task;
 

@@ -79,8 +79,8 @@ impl Destination {
         };
         let port = u16::from_be_bytes(raw.port);
         match family {
-            AF_INET => Self::Endpoint(Endpoint { address: mapped(raw.first), port, protocol }),
-            AF_INET6 => Self::Endpoint(Endpoint { address: raw.address, port, protocol }),
+            AF_INET => Self::Endpoint(Endpoint { address: meant(mapped(raw.first)), port, protocol }),
+            AF_INET6 => Self::Endpoint(Endpoint { address: meant(raw.address), port, protocol }),
             _ => Self::Elsewhere,
         }
     }
@@ -90,6 +90,27 @@ impl Destination {
 #[inline(always)]
 fn mapped(v4: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
+}
+
+/// The address that is reached by one that stands for another: "any" is this host (net/ipv4/route.c, net/ipv6/tcp_ipv6.c),
+/// and what a NAT64 gateway translates is IPv4 (RFC 6052, 64:ff9b::/96).
+#[inline(always)]
+const fn meant(address: [u8; 16]) -> [u8; 16] {
+    let number = u128::from_be_bytes(address);
+    const MAPPED: u128 = 0xffff << 32;
+    const LOCAL: u128 = 1;
+    const LOCAL_V4: u128 = MAPPED | 0x7f00_0001;
+    const NAT64: u128 = 0x0064_ff9b << 96;
+    let meant = if number == 0 {
+        LOCAL
+    } else if number == MAPPED {
+        LOCAL_V4
+    } else if number >> 32 == NAT64 >> 32 {
+        MAPPED | number & 0xffff_ffff
+    } else {
+        number
+    };
+    meant.to_be_bytes()
 }
 
 impl Object for Endpoint {

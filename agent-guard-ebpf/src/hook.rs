@@ -119,15 +119,16 @@ pub fn gate<O: Object>(object: &O, operation: Operation) -> i32 {
 #[inline(always)]
 pub fn find<O: Object>(object: &O, policy: &Policy, operation: Operation) -> Finding {
     match object.labels(policy.slot, operation) {
-        Ok([one, other]) => {
-            let first = cell(policy, operation, one);
-            if one == other {
-                return first;
-            }
-            stricter(first, cell(policy, operation, other))
-        }
+        Ok(labels) => strictest(policy, operation, labels),
         Err(reason) => Finding::undecided(operation, reason),
     }
+}
+
+/// The stricter of the cells of an operation on two labels.
+#[inline(always)]
+pub fn strictest(policy: &Policy, operation: Operation, [one, other]: [u16; 2]) -> Finding {
+    let first = cell(policy, operation, one);
+    if one == other { first } else { stricter(first, cell(policy, operation, other)) }
 }
 
 /// The cell of an operation on a label.
@@ -165,12 +166,23 @@ pub fn passes_unseen(caller: &Caller, finding: &Finding) -> bool {
 /// Judges a finding and does what the judgement says. `passes`: hooks that one approval must let through.
 #[inline(always)]
 pub fn conclude<O: Object>(caller: &Caller, object: &O, finding: &Finding, passes: u32) -> i32 {
-    let standing = if Facts::decided(finding.cell.verdict, caller.state) {
+    // Where nothing can be held there is no question either; a halted session parks without one.
+    let standing = if Facts::decided(finding.cell.verdict, caller.state) || !finding.operation.holdable() {
         Standing::NONE
     } else {
         Standing::of(caller, object, finding.operation)
     };
     conclude_with(caller, object, finding, passes, &standing)
+}
+
+/// As [`conclude`], for a hook whose call is about something else, so that it cannot be held there: what would be is
+/// refused, and what would not is let pass in a halted session too, whose call goes on to its own hook.
+#[inline(always)]
+pub fn conclude_at_once<O: Object>(caller: &Caller, object: &O, finding: &Finding) -> i32 {
+    if caller.state == state::HALTED && Verdict::passes(finding.cell.verdict) {
+        return PASS;
+    }
+    conclude_facing(caller, object, finding, 1, &Standing::NONE, Reason::NotRestartable)
 }
 
 /// As [`conclude`], for a hook that must know how the question stood.
@@ -182,17 +194,30 @@ pub fn conclude_with<O: Object>(
     passes: u32,
     standing: &Standing,
 ) -> i32 {
+    let is_decided = Facts::decided(finding.cell.verdict, caller.state);
+    let obstacle = if is_decided { Reason::None } else { task::obstacle(caller.task, finding.operation) };
+    conclude_facing(caller, object, finding, passes, standing, obstacle)
+}
+
+#[inline(always)]
+fn conclude_facing<O: Object>(
+    caller: &Caller,
+    object: &O,
+    finding: &Finding,
+    passes: u32,
+    standing: &Standing,
+    obstacle: Reason,
+) -> i32 {
     let mut facts = Facts {
         verdict: finding.cell.verdict,
         session: caller.state,
         heartbeat_age: 0,
-        obstacle: Reason::None,
+        obstacle,
         answer: standing.answer,
         asks: standing.asks,
     };
     if !Facts::decided(facts.verdict, facts.session) {
         facts.heartbeat_age = question::heartbeat_age();
-        facts.obstacle = task::obstacle(caller.task, finding.operation);
     }
     // One place tells, whatever happened: the verifier looks at every copy of a path's loop.
     let (kind, reason) = match judge(&facts) {

@@ -5,16 +5,20 @@
 #![feature(asm_experimental_arch)]
 
 mod arguments;
+mod call;
 mod emit;
 mod endpoint;
 mod family;
 mod hook;
 mod kernel;
 mod maps;
+mod mounted;
 mod object;
+mod process;
 mod program;
 mod question;
 mod task;
+mod unix;
 mod walk;
 
 /// The helpers that send signals and read task storage ask for a GPL-compatible licence.

@@ -8,14 +8,15 @@ use agent_guard_common::rule::{
 use agent_guard_common::session::{Enrolment, SessionRecord, Tag};
 use agent_guard_common::{control, counter, limits};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 
-/// Task storage, which aya-ebpf 0.2 does not declare yet (aya issue 203).
+/// Storage with a kernel object. aya-ebpf 0.2 does not declare that of tasks yet (aya issue 203), and gives that of
+/// sockets to programs of another kind only.
 #[repr(C)]
-pub struct TaskStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+pub struct Storage<T, const TYPE: usize> {
+    r#type: *const [i32; TYPE],
     key: *const i32,
     value: *const T,
     max_entries: *const [i32; 0],
@@ -23,9 +24,9 @@ pub struct TaskStorage<T> {
 }
 
 // SAFETY: the fields only describe the map to the loader; nothing dereferences them.
-unsafe impl<T> Sync for TaskStorage<T> {}
+unsafe impl<T, const TYPE: usize> Sync for Storage<T, TYPE> {}
 
-impl<T> TaskStorage<T> {
+impl<T, const TYPE: usize> Storage<T, TYPE> {
     const fn new() -> Self {
         Self {
             r#type: core::ptr::null(),
@@ -38,7 +39,9 @@ impl<T> TaskStorage<T> {
 }
 
 #[btf_map]
-pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
+pub static TAGS: Storage<Tag, { BPF_MAP_TYPE_TASK_STORAGE as usize }> = Storage::new();
+#[btf_map]
+pub static SOCKETS: Storage<u64, { BPF_MAP_TYPE_SK_STORAGE as usize }> = Storage::new();
 #[btf_map]
 pub static ENROL: HashMap<u32, Enrolment, { limits::ENROLMENTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();

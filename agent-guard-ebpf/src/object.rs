@@ -6,7 +6,9 @@
 use agent_guard_common::event::{Event, Head, flag};
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED};
+use agent_guard_common::rule::{
+    ANY_DEVICE, BLOCK_DEVICE, CHARACTER_DEVICE, InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED,
+};
 use agent_guard_common::verdict::Reason;
 
 use crate::emit;
@@ -16,16 +18,20 @@ use crate::maps::{INODES, NAMES};
 use crate::question;
 use crate::walk;
 
-pub use agent_guard_common::limits::DEPTH;
-
 // include/uapi/linux/stat.h
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
+const S_IFBLK: u16 = 0o060_000;
+const S_IFCHR: u16 = 0o020_000;
 
 /// A directory entry, existing or not.
 #[derive(Clone, Copy)]
 pub struct Entry(pub Pointer);
+
+/// The same, for acts that are seldom done: the walk costs them more, and costs the verifier less.
+#[derive(Clone, Copy)]
+pub struct Seldom(pub Entry);
 
 impl Entry {
     /// Inode number; 0 when there is no inode.
@@ -57,6 +63,12 @@ impl Entry {
         self.is(S_IFREG)
     }
 
+    /// Whether it is something that keeps what is written to it, or stands for something that does.
+    #[inline(always)]
+    pub fn has_content(self) -> bool {
+        self.is_regular() || self.is(S_IFDIR) || self.is(S_IFBLK) || self.is(S_IFCHR)
+    }
+
     /// Whether the kernel is still looking for what bears this name.
     #[inline(always)]
     pub fn is_in_lookup(self) -> bool {
@@ -68,6 +80,21 @@ impl Entry {
     pub fn opens_atomically(self) -> bool {
         let acts = self.parent().0.follow(&member::DENTRY_INODE).follow(&member::INODE_ACTS);
         !acts.follow(&member::ACTS_ATOMIC_OPEN).is_null()
+    }
+
+    /// The label of the device that a node stands for, whatever the node is called and wherever it lies.
+    #[inline(always)]
+    fn device_label(self, slot: u32) -> Option<u16> {
+        let kind = if self.is(S_IFBLK) {
+            BLOCK_DEVICE
+        } else if self.is(S_IFCHR) {
+            CHARACTER_DEVICE
+        } else {
+            return None;
+        };
+        let number: u32 = self.0.follow(&member::DENTRY_INODE).load(&member::INODE_DEVICE);
+        let label = lookup(kind, slot, u64::from(number)).or_else(|| lookup(kind, slot, ANY_DEVICE))?;
+        Some(label.label)
     }
 
     /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
@@ -109,6 +136,16 @@ impl Entry {
             entry = parent;
         }
         walk::unpacked(walk::upper_label(entry.0.number(), dev, slot))
+    }
+
+    /// Its own label, and that of the device that it stands for, if the operation is about that as well.
+    #[inline(always)]
+    fn with_device(self, label: u16, slot: u32, operation: Operation) -> [u16; 2] {
+        let device = match operation {
+            Operation::Read | Operation::Write => self.device_label(slot).unwrap_or(label),
+            _ => label,
+        };
+        [label, device]
     }
 
     #[inline(always)]
@@ -167,7 +204,8 @@ fn unpack(packed: u64) -> InodeLabel {
 
 /// Hash of an entry's name, as `SipKey::hash` computes it. `entry` is the entry's address.
 ///
-/// A name that cannot be read hashes to 0, which no record has: it is then labelled by its directory.
+/// A name that cannot be read hashes to 0, which no record has: it is then labelled by its directory. The loop is that
+/// of `unix::abstract_hash` once more: shared, it takes 16 bytes of stack that a walk does not have.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn name_hash(entry: u64) -> u64 {
@@ -223,7 +261,7 @@ pub extern "C" fn text_hash(text: u64) -> u64 {
 
 #[inline(always)]
 fn is_structural(operation: Operation) -> bool {
-    matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link)
+    matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link | Operation::Mount)
 }
 
 impl Object for Entry {
@@ -232,7 +270,7 @@ impl Object for Entry {
     #[inline(always)]
     fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
         let label = self.label(slot, is_structural(operation))?;
-        Ok([label, label])
+        Ok(self.with_device(label, slot, operation))
     }
 
     #[inline(always)]
@@ -255,16 +293,47 @@ impl Object for Entry {
     }
 }
 
+/// The label of an entry that is seldom acted on, by its address.
+#[inline(always)]
+pub fn label_of(entry: u64, slot: u32, operation: Operation) -> Result<u16, Reason> {
+    walk::unpacked(walk::whole_label(entry, slot, u32::from(is_structural(operation))))
+}
+
+impl Object for Seldom {
+    const HAS_PATHS: bool = true;
+
+    #[inline(always)]
+    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
+        let label = label_of(self.0.0.number(), slot, operation)?;
+        Ok(self.0.with_device(label, slot, operation))
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        self.0.hash(key)
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        self.0.describe(head);
+    }
+
+    #[inline(always)]
+    fn paths(&self, event: &mut Event) {
+        self.0.paths(event);
+    }
+}
+
 /// Something that is to be made under a name: what it is to be counts as well, so that an approval of one fits no other.
 #[derive(Clone, Copy)]
-pub struct Making {
+pub struct Making<E> {
     /// The name.
-    pub entry: Entry,
+    pub entry: E,
     /// Its type and device, or what a symbolic link says.
     pub what: u64,
 }
 
-impl Object for Making {
+impl<E: Object> Object for Making<E> {
     const HAS_PATHS: bool = true;
 
     #[inline(always)]
@@ -275,7 +344,7 @@ impl Object for Making {
     #[inline(always)]
     fn hash(&self, key: SipKey) -> u64 {
         let mut sip = Sip::new(key);
-        self.entry.mix(&mut sip);
+        sip.add(self.entry.hash(key));
         sip.add(self.what);
         sip.finish()
     }
@@ -305,8 +374,7 @@ impl Object for Ends {
 
     #[inline(always)]
     fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
-        let structural = is_structural(operation);
-        Ok([self.from.label(slot, structural)?, self.to.label(slot, structural)?])
+        Ok([label_of(self.from.0.number(), slot, operation)?, label_of(self.to.0.number(), slot, operation)?])
     }
 
     #[inline(always)]

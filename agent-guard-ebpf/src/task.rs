@@ -107,6 +107,21 @@ pub fn set_tag(task: Pointer, enrolment: &Enrolment) -> Option<TagPointer> {
     Some(tag)
 }
 
+/// Tags a task that runs already. Its tag appears whole: it may be in a hook at this moment.
+#[inline(always)]
+pub fn adopt(task: Pointer, enrolment: &Enrolment) -> bool {
+    let mut tag = Tag { serial: enrolment.serial, session: enrolment.session, ..Tag::ZERO };
+    let map = (&raw const TAGS).cast_mut().cast();
+    let value = core::ptr::from_mut(&mut tag).cast();
+    // SAFETY: the map is task storage of `Tag`, the task is one that the verifier knows, and the value lives on.
+    let made = unsafe { bpf_task_storage_get(map, task.raw(), value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE)) };
+    if made.is_null() {
+        return false;
+    }
+    count_tasks(&tag, 1);
+    true
+}
+
 /// Counts a task as gone; its tag, if it was not counted before.
 #[inline(always)]
 pub fn clear_tag(task: Pointer) -> Option<Tag> {
@@ -133,9 +148,20 @@ fn storage(task: Pointer, flags: u64) -> Option<TagPointer> {
 pub fn enrolment(task: Pointer) -> Option<Enrolment> {
     // SAFETY: the value is copied at once; the map frees by RCU, whose reader this program is.
     let enrolment = unsafe { ENROL.get(process()) }.copied()?;
-    let started: u64 = task.load(&member::TASK_START);
     // One that was left for an earlier owner of the pid is not meant.
-    if started / NS_PER_TICK == enrolment.started { Some(enrolment) } else { None }
+    if started(task) == enrolment.started { Some(enrolment) } else { None }
+}
+
+/// When a task started, as `/proc/PID/stat` shows it.
+#[inline(always)]
+pub fn started(task: Pointer) -> u64 {
+    task.load::<u64>(&member::TASK_START) / NS_PER_TICK
+}
+
+/// Whether a task is a thread of the kernel.
+#[inline(always)]
+pub fn is_kernels_own(task: Pointer) -> bool {
+    task.load::<u32>(&member::TASK_FLAGS) & PF_KTHREAD != 0
 }
 
 /// Ends the enrolment: the process is tagged.

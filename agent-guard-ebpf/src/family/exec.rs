@@ -1,4 +1,5 @@
-//! Executing: enrolment, `exec` by binary, `command` by arguments, and the proof of what was executed.
+//! Executing: enrolment, `exec` by binary, `command` by arguments, and the proof of what was executed; and files that
+//! become code without being executed themselves.
 
 use agent_guard_common::counter::Place;
 use agent_guard_common::event::kind;
@@ -10,12 +11,15 @@ use aya_ebpf::programs::{BtfTracePointContext, LsmContext};
 use crate::arguments::{self, Programs};
 use crate::emit::{self, Story};
 use crate::hook::{self, Caller};
-use crate::kernel::{Pointer, count};
+use crate::kernel::{Pointer, count, member};
+use crate::object::{Entry, Seldom};
 use crate::program::Program;
 use crate::question::{self, Standing};
 use crate::task;
 
 const EPERM: i32 = -1;
+/// include/uapi/asm-generic/mman-common.h
+const PROT_EXEC: u64 = 4;
 
 /// fs/exec.c, `bprm_execve(bprm)`: one call an `execve`, also for `#!`, before anything of the caller is lost.
 ///
@@ -93,4 +97,43 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         emit::tell(&story, &Program::new(bprm, 0));
     }
     0
+}
+
+/// fs/exec.c, `search_binary_handler(bprm)`: once for the file that was called, which was judged, and once for each
+/// interpreter that its first line names. What the call is about is another file, so that it cannot be held.
+#[lsm(hook = "bprm_check_security")]
+pub fn bprm_check_security(context: LsmContext) -> i32 {
+    let bprm = Pointer::new(context.arg::<*const u8>(0));
+    if bprm.scalar(&member::BPRM_INTERPRETER) == bprm.scalar(&member::BPRM_FILENAME) {
+        return 0;
+    }
+    becomes_code(bprm.follow(&member::BPRM_FILE))
+}
+
+/// mm/util.c, `vm_mmap_pgoff(file, requested, protection, flags)`: a loader that maps a program instead of executing it.
+#[lsm(hook = "mmap_file")]
+pub fn mmap_file(context: LsmContext) -> i32 {
+    let file = Pointer::new(context.arg::<*const u8>(0));
+    if file.is_null() || context.arg::<u64>(2) & PROT_EXEC == 0 {
+        return 0;
+    }
+    becomes_code(file)
+}
+
+/// mm/mprotect.c, `mprotect_fixup(area, requested, protection)`: the same in two steps.
+#[lsm(hook = "file_mprotect")]
+pub fn file_mprotect(context: LsmContext) -> i32 {
+    let file = Pointer::new(context.arg::<*const u8>(0)).follow(&member::MAPPING_FILE);
+    if file.is_null() || context.arg::<u64>(2) & PROT_EXEC == 0 {
+        return 0;
+    }
+    becomes_code(file)
+}
+
+#[inline(always)]
+fn becomes_code(file: Pointer) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let entry = Seldom(Entry(file.follow(&member::FILE_DENTRY)));
+    let finding = hook::find(&entry, &caller.policy, Operation::Exec);
+    hook::conclude_at_once(&caller, &entry, &finding)
 }

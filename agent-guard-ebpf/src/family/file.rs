@@ -1,13 +1,14 @@
-//! Files: open, create, delete, rename, link, truncate. Held at the `path_*` layer, where nothing has
+//! Files: open, create, delete, rename, link, truncate; what else a descriptor or an inode can suffer has files of its
+//! own. Held at the `path_*` layer, where nothing has
 //! happened yet and overlayfs passes once.
 
 use agent_guard_common::operation::Operation;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::hook::{self, Caller};
+use crate::hook::{self, Caller, Finding, Object as _};
 use crate::kernel::{Pointer, member};
-use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, text_hash};
+use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, Seldom, text_hash};
 use crate::question;
 
 // include/uapi/asm-generic/fcntl.h
@@ -47,15 +48,18 @@ pub fn file_open(context: LsmContext) -> i32 {
         entry = entry.parent();
     }
     let access = flags & O_ACCMODE;
-    let mut finding =
-        hook::find(&entry, &caller.policy, if access == O_RDONLY { Operation::Read } else { Operation::Write });
+    let operation = if access == O_RDONLY { Operation::Read } else { Operation::Write };
+    let labels = match entry.labels(caller.policy.slot, operation) {
+        Ok(labels) => labels,
+        Err(reason) => return hook::conclude(&caller, &entry, &Finding::undecided(operation, reason), 1),
+    };
+    let mut finding = hook::strictest(&caller.policy, operation, labels);
     if access != O_RDONLY && access != O_WRONLY {
-        let read = hook::cell(&caller.policy, Operation::Read, finding.label as u16);
-        finding = hook::stricter(finding, read);
+        finding = hook::stricter(finding, hook::strictest(&caller.policy, Operation::Read, labels));
     }
     let mut passes = 1;
     if flags & O_TRUNC != 0 {
-        let truncate = hook::cell(&caller.policy, Operation::Truncate, finding.label as u16);
+        let truncate = hook::strictest(&caller.policy, Operation::Truncate, labels);
         if hook::strictness(&truncate) >= hook::strictness(&finding) {
             finding = truncate;
             // The truncation itself meets a second hook in the same call, with the same question; only regular files
@@ -90,14 +94,14 @@ pub fn path_mknod(context: LsmContext) -> i32 {
 /// fs/namei.c, `do_mkdirat(dir, dentry, mode)`.
 #[lsm(hook = "path_mkdir")]
 pub fn path_mkdir(context: LsmContext) -> i32 {
-    hook::gate(&Making { entry: entry(&context, 1), what: u64::from(S_IFDIR) << 32 }, Operation::Create)
+    hook::gate(&Making { entry: Seldom(entry(&context, 1)), what: u64::from(S_IFDIR) << 32 }, Operation::Create)
 }
 
 /// fs/namei.c, `do_symlinkat(dir, dentry, old_name)`.
 #[lsm(hook = "path_symlink")]
 pub fn path_symlink(context: LsmContext) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
-    let making = Making { entry: entry(&context, 1), what: text_hash(context.arg::<u64>(2)) };
+    let making = Making { entry: Seldom(entry(&context, 1)), what: text_hash(context.arg::<u64>(2)) };
     let finding = hook::find(&making, &caller.policy, Operation::Create);
     hook::conclude(&caller, &making, &finding, 1)
 }
@@ -111,7 +115,7 @@ pub fn path_unlink(context: LsmContext) -> i32 {
 /// fs/namei.c, `do_rmdir(dir, dentry)`.
 #[lsm(hook = "path_rmdir")]
 pub fn path_rmdir(context: LsmContext) -> i32 {
-    hook::gate(&entry(&context, 1), Operation::Delete)
+    hook::gate(&Seldom(entry(&context, 1)), Operation::Delete)
 }
 
 /// fs/namei.c, `do_renameat2(old_dir, old_dentry, new_dir, new_dentry, flags)`: once, RENAME_EXCHANGE included.
@@ -130,12 +134,12 @@ pub fn path_link(context: LsmContext) -> i32 {
 #[lsm(hook = "path_truncate")]
 pub fn path_truncate(context: LsmContext) -> i32 {
     let path = Pointer::new(context.arg::<*const u8>(0));
-    hook::gate(&Entry(path.follow(&member::PATH_DENTRY)), Operation::Truncate)
+    hook::gate(&Seldom(Entry(path.follow(&member::PATH_DENTRY))), Operation::Truncate)
 }
 
 /// fs/open.c, `do_ftruncate(file)` and fs/namei.c, `handle_truncate(file)`: since 6.2.
 #[lsm(hook = "file_truncate")]
 pub fn file_truncate(context: LsmContext) -> i32 {
     let file = Pointer::new(context.arg::<*const u8>(0));
-    hook::gate(&Entry(file.follow(&member::FILE_DENTRY)), Operation::Truncate)
+    hook::gate(&Seldom(Entry(file.follow(&member::FILE_DENTRY))), Operation::Truncate)
 }

@@ -2,7 +2,14 @@
 //!
 //! Each names the kernel function that calls it. All are there on 6.1, 6.12 and 7.2 unless it says otherwise.
 
+mod adopt;
+mod attribute;
+mod descriptor;
 mod exec;
 mod file;
+mod mount;
 mod net;
+mod process;
+mod system;
 mod tree;
+mod unix;

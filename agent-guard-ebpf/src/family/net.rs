@@ -1,10 +1,11 @@
-//! The network: connections, and datagrams that name where they go.
+//! The network: connections, datagrams that name where they go, and sockets that let no hook see where.
 
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use crate::call::Call;
 use crate::endpoint::{Destination, Endpoint};
 use crate::hook::{self, Caller, Finding};
 use crate::kernel::{Pointer, member};
@@ -26,6 +27,35 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
         return 0;
     }
     reach(Pointer::new(context.arg::<*const u8>(0)), name, true)
+}
+
+/// net/socket.c, `__sock_create(family, type, protocol, kernel)`.
+#[lsm(hook = "socket_create")]
+pub fn socket_create(context: LsmContext) -> i32 {
+    let is_kernels_own = context.arg::<u32>(3) != 0;
+    if is_kernels_own || is_seen(context.arg::<u32>(0), context.arg::<u32>(1), context.arg::<u32>(2)) {
+        return 0;
+    }
+    let Some(caller) = Caller::current() else { return 0 };
+    let call = Call::of(&caller);
+    let finding = hook::find(&call, &caller.policy, Operation::RawSocket);
+    hook::conclude(&caller, &call, &finding, 1)
+}
+
+/// Whether hooks see where a socket's messages go, or they leave the machine by no network.
+#[inline(always)]
+const fn is_seen(family: u32, kind: u32, protocol: u32) -> bool {
+    // include/linux/socket.h
+    const UNIX: u32 = 1;
+    const INET: u32 = 2;
+    const INET6: u32 = 10;
+    const NETLINK: u32 = 16;
+    const ALG: u32 = 38;
+    // include/linux/net.h: SOCK_STREAM, SOCK_DGRAM, without the flags
+    let is_plain = matches!(kind & 0xf, 1 | 2);
+    // include/uapi/linux/in.h: any, ICMP (of ping), TCP, UDP, ICMPv6, MPTCP
+    let is_known = matches!(protocol, 0 | 1 | 6 | 17 | 58 | 262);
+    matches!(family, UNIX | NETLINK | ALG) || matches!(family, INET | INET6) && is_plain && is_known
 }
 
 #[inline(always)]

@@ -1,0 +1,97 @@
+//! The kernel programs: which hook each is attached to, which operations it judges, and which of them a kernel may lack.
+//!
+//! Must not know how a program is loaded.
+
+use super::Operation::{
+    self, Attribute, Bpf, Chmod, Chown, Command, Connect, Create, Delete, Exec, Handle, IoUring, Kill, Link, Module,
+    Mount, Perf, Quota, RawIo, RawSocket, Read, Reboot, Rename, Schedule, Swap, Terminal, Time, Trace, Truncate,
+    UnixConnect, UserFault, Write,
+};
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// To the LSM hook of the program's name.
+    Lsm,
+    /// To the kernel tracepoint of the program's name.
+    Tracepoint,
+}
+
+/// A program of the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Name of the program and of what it is attached to.
+    pub name: &'static str,
+    /// How it is attached.
+    pub attachment: Attachment,
+    /// Operations that it judges.
+    pub operations: &'static [Operation],
+    /// Whether a kernel without the hook does the same work in another one of the table, or has no such work.
+    pub replaceable: bool,
+}
+
+const fn lsm(name: &'static str, operations: &'static [Operation]) -> Hook {
+    Hook { name, attachment: Attachment::Lsm, operations, replaceable: false }
+}
+
+/// A hook that not every kernel has.
+const fn newer(name: &'static str, operations: &'static [Operation]) -> Hook {
+    Hook { replaceable: true, ..lsm(name, operations) }
+}
+
+/// Every program, in the order in which they are attached: the tree first, so that no task escapes its tag.
+pub const HOOKS: &[Hook] = &[
+    lsm("task_alloc", &[]),
+    lsm("task_free", &[]),
+    lsm("bprm_creds_for_exec", &[Exec, Command]),
+    lsm("bprm_committed_creds", &[Command]),
+    Hook { attachment: Attachment::Tracepoint, ..lsm("sched_process_exec", &[Command]) },
+    lsm("bprm_check_security", &[Exec]),
+    lsm("mmap_file", &[Exec]),
+    lsm("file_mprotect", &[Exec]),
+    lsm("file_open", &[Read, Write, Truncate]),
+    lsm("file_receive", &[Read, Write]),
+    lsm("file_ioctl", &[Write, Attribute, Terminal]),
+    // Before 6.8 `file_ioctl` is called for 32-bit programs too.
+    newer("file_ioctl_compat", &[Write, Attribute, Terminal]),
+    lsm("path_mknod", &[Create]),
+    lsm("path_mkdir", &[Create]),
+    lsm("path_symlink", &[Create]),
+    lsm("path_unlink", &[Delete]),
+    lsm("path_rmdir", &[Delete]),
+    lsm("path_rename", &[Rename]),
+    lsm("path_link", &[Link]),
+    lsm("path_truncate", &[Truncate]),
+    // Before 6.2 `path_truncate` is called in its place.
+    newer("file_truncate", &[Truncate]),
+    lsm("path_chmod", &[Chmod]),
+    lsm("path_chown", &[Chown]),
+    lsm("inode_setxattr", &[Attribute]),
+    lsm("inode_removexattr", &[Attribute]),
+    // Before 6.2 access control lists are extended attributes like others.
+    newer("inode_set_acl", &[Attribute]),
+    newer("inode_remove_acl", &[Attribute]),
+    // Since `file_setattr` is a system call.
+    newer("inode_file_setattr", &[Attribute]),
+    lsm("sb_mount", &[Mount]),
+    lsm("sb_umount", &[Mount]),
+    lsm("sb_pivotroot", &[Mount]),
+    lsm("move_mount", &[Mount]),
+    lsm("capable", &[Mount, Swap, Reboot, Module, Time, RawIo, Quota, Handle]),
+    lsm("bpf", &[Bpf]),
+    lsm("perf_event_open", &[Perf]),
+    lsm("inode_init_security_anon", &[UserFault, IoUring]),
+    lsm("ptrace_access_check", &[Trace]),
+    lsm("ptrace_traceme", &[Trace]),
+    lsm("task_kill", &[Kill]),
+    lsm("task_setnice", &[Schedule]),
+    lsm("task_setscheduler", &[Schedule]),
+    lsm("task_setioprio", &[Schedule]),
+    lsm("task_setrlimit", &[Schedule]),
+    lsm("socket_connect", &[Connect]),
+    lsm("socket_sendmsg", &[Connect]),
+    lsm("socket_create", &[RawSocket]),
+    lsm("socket_post_create", &[UnixConnect]),
+    lsm("unix_stream_connect", &[UnixConnect]),
+    lsm("unix_may_send", &[UnixConnect]),
+];

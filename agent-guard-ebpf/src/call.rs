@@ -1,0 +1,54 @@
+//! Calls as objects: acts that are about the machine, and that no label names.
+
+use agent_guard_common::event::{Event, Head};
+use agent_guard_common::hash::{Sip, SipKey};
+use agent_guard_common::operation::Operation;
+use agent_guard_common::rule::UNLABELLED;
+use agent_guard_common::verdict::Reason;
+
+use crate::hook::{Caller, Object};
+use crate::kernel::member;
+use crate::task;
+
+/// The system call that the caller is in.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Its number, in its own table.
+    pub number: u64,
+    /// Whether that is the 32-bit table.
+    pub compat: bool,
+}
+
+impl Call {
+    /// The caller's call.
+    #[inline(always)]
+    pub fn of(caller: &Caller) -> Self {
+        let number = task::registers(caller.task).load(&member::REGS_ORIG_AX);
+        Self { number, compat: task::is_compat(caller.task) }
+    }
+}
+
+impl Object for Call {
+    const HAS_PATHS: bool = false;
+
+    #[inline(always)]
+    fn labels(&self, _: u32, _: Operation) -> Result<[u16; 2], Reason> {
+        Ok([UNLABELLED; 2])
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: SipKey) -> u64 {
+        let mut sip = Sip::new(key);
+        sip.add(self.number);
+        sip.finish()
+    }
+
+    #[inline(always)]
+    fn describe(&self, head: &mut Head) {
+        head.ino = self.number;
+        head.dev = u32::from(self.compat);
+    }
+
+    #[inline(always)]
+    fn paths(&self, _: &mut Event) {}
+}

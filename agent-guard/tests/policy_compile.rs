@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use agent_guard::policy::{CompileError, Compiled, Facts, Node, PathFacts, compile, default_policy, load};
+use agent_guard::policy::{CompileError, Compiled, Facts, Node, PathFacts, compile, default_policy, load, places};
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{LABELS, NAMES};
 use agent_guard_common::operation::Operation;
@@ -23,7 +23,8 @@ fn facts(policy: &str) -> Facts {
         *inodes.entry(path.to_owned()).or_insert(next)
     };
     let mut paths = BTreeMap::new();
-    for path in load(policy).unwrap().paths() {
+    let homes = vec!["/root".to_owned(), "/home/user".to_owned()];
+    for path in load(policy).unwrap().paths().flat_map(|path| places(path, &homes)) {
         let mut facts =
             PathFacts { chain: vec![Node { dev: 8, ino: inode("/"), name: Vec::new() }], ..PathFacts::default() };
         let mut whole = String::new();
@@ -35,10 +36,10 @@ fn facts(policy: &str) -> Facts {
                 facts.chain.push(Node { dev: 8, ino: inode(&whole), name: name.into() });
             }
         }
-        paths.insert(path.to_owned(), facts);
+        paths.insert(path, facts);
     }
     let key = SipKey { k0: 7, k1: 11 };
-    Facts { generation: 1, key, profiles: BTreeMap::new(), paths, hosts: BTreeMap::new() }
+    Facts { generation: 1, key, profiles: BTreeMap::new(), homes, paths, hosts: BTreeMap::new() }
 }
 
 fn compiled(policy: &str) -> Result<Compiled, CompileError> {

@@ -9,14 +9,16 @@ use agent_guard_common::limits::{LABELS, PORT_RANGES, POSITIONS, PROFILES, RULES
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
-use super::fault::{Faults, Position};
+use super::fault::{Faults, Position, one_of};
 use super::kind::Kind;
 use super::read::At;
 use super::rules;
 use super::syntax;
 use super::value::command::Command;
+use super::value::device::Device;
 use super::value::endpoint::{Cidr, Ports, Protocol};
 use super::value::path::AbsolutePath;
+use super::value::socket::Socket;
 use super::value::text::Name;
 
 /// What a held call waits when the policy does not say.
@@ -45,7 +47,13 @@ pub(super) struct Label {
 #[derive(Clone, Debug)]
 pub(super) enum Objects {
     Paths(Vec<String>),
+    Devices(Vec<Device>),
     Endpoints(Vec<Endpoint>),
+    /// Those that are bound to a path or below it, and those with an abstract name.
+    Sockets {
+        paths: Vec<String>,
+        names: Vec<String>,
+    },
     Commands(Vec<Command>),
 }
 
@@ -87,7 +95,7 @@ pub(super) struct Rule {
 }
 
 impl Checked {
-    /// The paths that labels name, in order, each once.
+    /// The paths that labels name, in order, each once; see [`super::places`] for where they are.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let paths: BTreeSet<&str> = self.objects().filter_map(Objects::paths).flatten().map(String::as_str).collect();
         paths.into_iter()
@@ -135,13 +143,16 @@ impl Objects {
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Paths(_) => Kind::Paths,
+            Self::Devices(_) => Kind::Devices,
             Self::Endpoints(_) => Kind::Endpoints,
+            Self::Sockets { .. } => Kind::Sockets,
             Self::Commands(_) => Kind::Commands,
         }
     }
 
-    const fn paths(&self) -> Option<&Vec<String>> {
-        if let Self::Paths(paths) = self { Some(paths) } else { None }
+    /// The places that it names.
+    pub(super) const fn paths(&self) -> Option<&Vec<String>> {
+        if let Self::Paths(paths) | Self::Sockets { paths, .. } = self { Some(paths) } else { None }
     }
 
     const fn endpoints(&self) -> Option<&Vec<Endpoint>> {
@@ -208,6 +219,8 @@ fn profile((name, profile): (At<Name>, Option<syntax::Profile>)) -> Profile {
 #[derive(Default)]
 struct Seen {
     paths: BTreeMap<String, Position>,
+    devices: BTreeMap<Device, Position>,
+    sockets: BTreeMap<Socket, Position>,
     commands: BTreeMap<Command, Position>,
     /// Positions taken in each program's table.
     programs: BTreeMap<String, usize>,
@@ -215,15 +228,15 @@ struct Seen {
 }
 
 fn objects(name: &Name, label: syntax::Label, seen: &mut Seen, faults: &mut Faults) -> Option<Objects> {
-    match (label.paths, label.endpoints, label.commands) {
-        (Some(paths), None, None) => Some(Objects::Paths(seen.paths(paths.0?, faults))),
-        (None, Some(endpoints), None) => Some(Objects::Endpoints(seen.endpoints(endpoints.0?, faults))),
-        (None, None, Some(commands)) => Some(Objects::Commands(seen.commands(commands.0?, faults))),
-        (None, None, None) => {
-            faults.add(
-                label.at,
-                format!("the label `{}` names nothing; expected `paths`, `endpoints` or `commands`", name.0),
-            );
+    match (label.paths, label.devices, label.endpoints, label.sockets, label.commands) {
+        (Some(paths), None, None, None, None) => Some(Objects::Paths(seen.paths(paths.0?, faults))),
+        (None, Some(devices), None, None, None) => Some(Objects::Devices(seen.devices(devices.0?, faults))),
+        (None, None, Some(endpoints), None, None) => Some(Objects::Endpoints(seen.endpoints(endpoints.0?, faults))),
+        (None, None, None, Some(sockets), None) => Some(seen.sockets(sockets.0?, faults)),
+        (None, None, None, None, Some(commands)) => Some(Objects::Commands(seen.commands(commands.0?, faults))),
+        (None, None, None, None, None) => {
+            let kinds = one_of(Kind::ALL.iter().map(|kind| kind.name()));
+            faults.add(label.at, format!("the label `{}` names nothing; expected {kinds}", name.0));
             None
         }
         _ => {
@@ -252,6 +265,26 @@ impl Seen {
             path.value.0
         };
         paths.into_iter().map(path).collect()
+    }
+
+    fn devices(&mut self, devices: Vec<At<Device>>, faults: &mut Faults) -> Vec<Device> {
+        let device = |device: At<Device>| {
+            once(&mut self.devices, device.value, device.at, "device", faults);
+            device.value
+        };
+        devices.into_iter().map(device).collect()
+    }
+
+    fn sockets(&mut self, sockets: Vec<At<Socket>>, faults: &mut Faults) -> Objects {
+        let (mut paths, mut names) = (Vec::new(), Vec::new());
+        for socket in sockets {
+            once(&mut self.sockets, socket.value.clone(), socket.at, "socket", faults);
+            match socket.value {
+                Socket::Path(path) => paths.push(path.0),
+                Socket::Abstract(name) => names.push(name),
+            }
+        }
+        Objects::Sockets { paths, names }
     }
 
     fn endpoints(&mut self, endpoints: Vec<syntax::Endpoint>, faults: &mut Faults) -> Vec<Endpoint> {
@@ -339,7 +372,7 @@ mod tests {
 
     const POLICY: &str = "version: 1
 labels:
-  data: { paths: [/srv/prod, /etc/prod.conf] }
+  data: { paths: [/srv/prod, /etc/prod.conf, ~/prod] }
   config: { paths: [/etc/app] }
   cloud: { endpoints: [{ host: db.example, ports: [5432] }, { host: db.example, ports: [80] }, { cidr: 10.0.0.0/8 }] }
 profiles: { agent: { default: allow }, human: { default: allow } }
@@ -351,7 +384,7 @@ rules:
     #[test]
     fn a_policy_says_what_must_be_looked_up() {
         let policy = load(POLICY).unwrap();
-        assert_eq!(policy.paths().collect::<Vec<_>>(), ["/etc/app", "/etc/prod.conf", "/srv/prod"]);
+        assert_eq!(policy.paths().collect::<Vec<_>>(), ["/etc/app", "/etc/prod.conf", "/srv/prod", "~/prod"]);
         assert_eq!(policy.hosts().collect::<Vec<_>>(), ["db.example"]);
         assert_eq!(policy.profile_names().collect::<Vec<_>>(), ["agent", "human"]);
         assert_eq!(policy.default_timeout().as_secs(), 300);

@@ -107,6 +107,7 @@ rules:
             generation: 1,
             key: SipKey { k0: 1, k1: 2 },
             profiles: BTreeMap::new(),
+            homes: Vec::new(),
             paths: BTreeMap::new(),
             hosts: BTreeMap::new(),
         };

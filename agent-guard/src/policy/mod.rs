@@ -23,6 +23,7 @@ pub use explain::{ExplainError, Explanation, explain};
 pub use fault::Fault;
 pub use kind::Kind;
 pub use syntax::schema;
+pub use value::path::places;
 
 /// Reads a policy: its shape, then its meaning.
 ///
@@ -51,7 +52,7 @@ mod tests {
     fn the_default_policy_has_no_faults() {
         assert_eq!(
             load(default_policy()).map(|policy| policy.rules.len()).map_err(|faults| format!("{faults:?}")),
-            Ok(9)
+            Ok(16)
         );
     }
 }

@@ -63,9 +63,13 @@ impl Names<'_> {
             }
             timeout.value.0
         });
+        let operations = or_none(rule.operations);
+        if verdict == Verdict::Hold {
+            note_unholdable(&operations, faults);
+        }
         Rule {
             profiles: self.profiles(&or_none(rule.profiles), faults),
-            acts: self.acts(&or_none(rule.operations), &or_none(rule.labels), faults),
+            acts: self.acts(&operations, &or_none(rule.labels), faults),
             verdict,
             tier: rule.tier.map_or_else(|| usual_tier(verdict), |tier| tier.value),
             timeout,
@@ -179,16 +183,32 @@ impl Target {
 
     fn meets(&self, operation: Operation) -> bool {
         // A command that no label describes is judged as the execution of its binary, never as a command.
-        self.kind.map_or(operation != Operation::Command, |kind| kind == Kind::of(operation))
+        self.kind.map_or(operation != Operation::Command, |kind| kind.meets(operation))
     }
 }
 
 fn note_aimless(operations: &[At<Operation>], targets: &[Target], faults: &mut Faults) {
     for operation in operations {
         if !targets.is_empty() && !targets.iter().any(|target| target.meets(operation.value)) {
-            let (name, kind) = (operation.value.name(), Kind::of(operation.value).name());
-            faults.add(operation.at, format!("`{name}` acts on {kind}; expected a label of {kind} in this rule"));
+            let (name, kinds) = (operation.value.name(), Kind::of(operation.value));
+            let kinds = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ");
+            let text = if kinds.is_empty() {
+                format!("`{name}` acts on what no label names; expected `unlabelled` in this rule")
+            } else {
+                format!("`{name}` acts on {kinds}; expected a label of {kinds} in this rule")
+            };
+            faults.add(operation.at, text);
         }
+    }
+}
+
+/// Behind `all` they are refused, as everything is that cannot be held; where they are named, somebody expects a question.
+fn note_unholdable(operations: &Several<Operation>, faults: &mut Faults) {
+    let Several::These(operations) = operations else { return };
+    for operation in operations.iter().filter(|operation| !operation.value.holdable()) {
+        let name = operation.value.name();
+        faults
+            .add(operation.at, format!("`{name}` cannot be held; expected it in a rule of `allow`, `audit` or `deny`"));
     }
 }
 

@@ -11,8 +11,10 @@ use agent_guard_common::verdict::{Tier, Verdict};
 
 use super::read::{At, Given, Several, Table, record};
 use super::value::command::Command;
+use super::value::device::Device;
 use super::value::endpoint::{Cidr, HostName, Ports, Protocol};
 use super::value::path::AbsolutePath;
+use super::value::socket::Socket;
 use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
 use super::value::word::DefaultVerdict;
 
@@ -24,7 +26,7 @@ record! {
         version: Given<At<Version>>,
         /// How long a held call waits for an answer before it is refused: a number with a unit (s, m, h). Five minutes unless given.
         timeout: Option<At<Timeout>>,
-        /// What objects are: each label names paths, endpoints or commands.
+        /// What objects are: each label names paths, devices, endpoints, sockets or commands.
         labels: Option<Table<Name, Label>>,
         /// The roles that sessions run under.
         profiles: Given<Table<Name, Profile>>,
@@ -39,8 +41,12 @@ record! {
     Label = "a label", at {
         /// Absolute paths: each names an object and everything below it.
         paths: Option<Given<Vec<At<AbsolutePath>>>>,
+        /// Devices, whatever their nodes are called: `block` (all of them), or by number, as `block 8:0` or `char 1:1`.
+        devices: Option<Given<Vec<At<Device>>>>,
         /// Network endpoints.
         endpoints: Option<Given<Vec<Endpoint>>>,
+        /// Unix sockets: the path that they are bound to or lie below, or `@` and their abstract name.
+        sockets: Option<Given<Vec<At<Socket>>>>,
         /// Commands: a program and its words, where `*` is any one word and `**` any number of words.
         commands: Option<Given<Vec<At<Command>>>>,
     }

@@ -4,6 +4,7 @@
 //! held must not. Who is only known to such a server is shown by number.
 
 use nix::unistd::Uid;
+use std::collections::BTreeSet;
 use std::fs;
 
 /// The name of a user.
@@ -18,6 +19,29 @@ pub fn name_of(uid: u32) -> Option<String> {
 pub fn group_named(name: &str) -> Option<u32> {
     let (_, gid) = entries("/etc/group").into_iter().find(|(group, _)| group == name)?;
     Some(gid)
+}
+
+/// The first number that people have and not services (login.defs(5), `UID_MIN`).
+const PEOPLE: u32 = 1000;
+/// The number of `nobody`, whose home is nobody's.
+const NOBODY: u32 = 65534;
+
+/// The home directories of root and of all people, in order, each once; absolute, and never the root.
+#[must_use]
+pub fn homes() -> Vec<String> {
+    let text = fs::read("/etc/passwd").unwrap_or_default();
+    homes_in(&String::from_utf8_lossy(&text))
+}
+
+fn homes_in(text: &str) -> Vec<String> {
+    let home = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let number: u32 = fields.get(2)?.parse().ok()?;
+        let home = fields.get(5)?.trim_end_matches('/');
+        let is_one = (number == 0 || number >= PEOPLE && number != NOBODY) && home.starts_with('/');
+        is_one.then(|| home.to_owned())
+    };
+    text.lines().filter_map(home).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// The user that this process acts as.
@@ -42,7 +66,7 @@ fn entries(file: &str) -> Vec<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{group_named, name_of};
+    use super::{group_named, homes_in, name_of};
 
     #[test]
     fn root_is_known_by_number_and_an_unknown_one_is_not() {
@@ -50,5 +74,18 @@ mod tests {
         assert_eq!(name_of(4_000_000_000), None);
         assert_eq!(group_named("root"), Some(0));
         assert_eq!(group_named("no such group"), None);
+    }
+
+    #[test]
+    fn homes_are_those_of_root_and_of_people() {
+        let text = "root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1::/usr/sbin:/usr/sbin/nologin
+a:x:1000:1000:A:/home/a/:/bin/sh
+b:x:1001:1001:B, of the same home:/home/a:/bin/sh
+rootless:x:1002:1002::/:/bin/sh
+nobody:x:65534:65534::/nonexistent:/bin/false
+nonsense
+";
+        assert_eq!(homes_in(text), ["/home/a", "/root"]);
     }
 }

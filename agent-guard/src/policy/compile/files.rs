@@ -11,7 +11,9 @@ use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UN
 
 use super::matrix::Matrix;
 use super::{CompileError, Facts, Node, PathFacts, fits};
-use crate::policy::check::{Checked, Objects};
+use crate::policy::check::Checked;
+use crate::policy::kind::Kind;
+use crate::policy::value::path::places;
 
 /// The records of all path labels.
 pub(super) struct Files {
@@ -32,6 +34,7 @@ enum Place<'a> {
 /// A labelled path and the places on it.
 struct Labelled<'a> {
     label: u16,
+    kind: Kind,
     /// From the root to the object; the object itself is absent when more than one name is missing.
     places: Vec<Place<'a>>,
     /// How many of the places are directories above the object.
@@ -40,7 +43,7 @@ struct Labelled<'a> {
 }
 
 impl<'a> Labelled<'a> {
-    fn new(label: u16, path: &str, facts: &'a PathFacts) -> Result<Self, CompileError> {
+    fn new(label: u16, kind: Kind, path: &str, facts: &'a PathFacts) -> Result<Self, CompileError> {
         let levels = facts.chain.len() + facts.missing.len();
         if levels > DEPTH {
             return Err(CompileError::PathTooDeep { path: path.to_owned(), levels, limit: DEPTH });
@@ -49,7 +52,7 @@ impl<'a> Labelled<'a> {
         let mut places: Vec<_> = facts.chain.iter().map(|node| Place::Inode(inode(node))).collect();
         places.extend(facts.missing.first().map(|name| Place::Name(inode(deepest), name)));
         let above = if facts.missing.len() > 1 { places.len() } else { places.len() - 1 };
-        Ok(Self { label, places, above, facts })
+        Ok(Self { label, kind, places, above, facts })
     }
 
     fn directories(&self) -> &[Place<'a>] {
@@ -93,7 +96,7 @@ const fn inode(node: &Node) -> Inode {
 /// Compiles all path labels.
 pub(super) fn compile(policy: &Checked, facts: &Facts, matrix: &mut Matrix) -> Result<Files, CompileError> {
     let paths = labelled_paths(policy, facts)?;
-    let own = own_labels(&paths);
+    let own = with_other_kinds(&paths, own_labels(&paths));
     let below = labels_below(&paths, &own);
     let mut records: BTreeMap<Place<'_>, InodeLabel> = BTreeMap::new();
     for (place, labels) in own {
@@ -121,10 +124,10 @@ pub(super) fn compile(policy: &Checked, facts: &Facts, matrix: &mut Matrix) -> R
 fn labelled_paths<'a>(policy: &'a Checked, facts: &'a Facts) -> Result<Vec<Labelled<'a>>, CompileError> {
     let mut labelled = Vec::new();
     for (label, number) in policy.labels.iter().zip(1_u16..) {
-        let Objects::Paths(paths) = &label.objects else { continue };
-        for path in paths {
-            let facts = facts.paths.get(path).ok_or_else(|| CompileError::PathUnknown { path: path.clone() })?;
-            labelled.push(Labelled::new(number, path, facts)?);
+        let paths = label.objects.paths().into_iter().flatten();
+        for path in paths.flat_map(|path| places(path, &facts.homes)) {
+            let facts = facts.paths.get(&path).ok_or_else(|| CompileError::PathUnknown { path: path.clone() })?;
+            labelled.push(Labelled::new(number, label.objects.kind(), &path, facts)?);
         }
     }
     Ok(labelled)
@@ -147,6 +150,31 @@ fn own_labels<'a>(paths: &[Labelled<'a>]) -> BTreeMap<Place<'a>, BTreeSet<u16>> 
         kept.map(|path| path.label).collect()
     };
     claims.into_iter().map(|(place, claimants)| (place, nearest(claimants))).collect()
+}
+
+/// Adds, where only labels of one kind stand, those of the other kind that enclose the place: a socket below a labelled
+/// directory is a file of it too, and the nearest label alone would say nothing of one or the other.
+fn with_other_kinds<'a>(
+    paths: &[Labelled<'a>],
+    own: BTreeMap<Place<'a>, BTreeSet<u16>>,
+) -> BTreeMap<Place<'a>, BTreeSet<u16>> {
+    let kinds: BTreeMap<u16, Kind> = paths.iter().map(|path| (path.label, path.kind)).collect();
+    let of_kind = |place: &Place<'a>, kind: Kind| -> BTreeSet<u16> {
+        own.get(place).into_iter().flatten().filter(|label| kinds.get(label) == Some(&kind)).copied().collect()
+    };
+    let mut all = own.clone();
+    for path in paths {
+        for place in path.labelled_places() {
+            for kind in [Kind::Paths, Kind::Sockets] {
+                if of_kind(&place, kind).is_empty() {
+                    let nearest = path.directories().iter().rev().map(|directory| of_kind(directory, kind));
+                    let found = nearest.into_iter().find(|labels| !labels.is_empty()).unwrap_or_default();
+                    all.entry(place.clone()).or_default().extend(found);
+                }
+            }
+        }
+    }
+    all
 }
 
 /// For each directory and link on a way to a labelled path: the labels behind it, and the one that it has itself.
@@ -237,6 +265,17 @@ mod tests {
         assert_eq!(inode(&policy, 1), tell("", "data", false));
         assert_eq!(inode(&policy, ino(MACHINE, "/srv/other")), None);
         assert_eq!(policy.labels.len(), 2, "one label below needs no composed one");
+    }
+
+    #[test]
+    fn a_path_below_every_home_labels_a_place_in_each() {
+        let text = policy("keys: { paths: [~/keys] }");
+        let facts = Facts { homes: vec!["/srv".to_owned(), "/srv/prod".to_owned()], ..facts(&text, MACHINE) };
+        assert_eq!(compiled(&text, &facts), Err(CompileError::PathUnknown { path: "/srv/keys".to_owned() }));
+        let paths = ["/srv/keys", "/srv/prod/keys"].map(|path| (path.to_owned(), path_facts(MACHINE, path)));
+        let policy = on(&text, &Facts { paths: paths.into(), ..facts });
+        assert_eq!(name(&policy, ino(MACHINE, "/srv"), b"keys"), tell("keys", "", false));
+        assert_eq!(name(&policy, ino(MACHINE, "/srv/prod"), b"keys"), tell("keys", "", false));
     }
 
     #[test]

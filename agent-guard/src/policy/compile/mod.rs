@@ -9,13 +9,14 @@ mod files;
 mod matrix;
 #[cfg(test)]
 mod sample;
+mod special;
 
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use agent_guard_common::hash::SipKey;
-use agent_guard_common::limits::PROFILES;
+use agent_guard_common::limits::{INODES, NAMES, PROFILES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{
     Cell, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, Row, WordKey, row_index,
@@ -37,7 +38,9 @@ pub struct Facts {
     pub key: SipKey,
     /// The index that the profile of each running session has already.
     pub profiles: BTreeMap<String, u32>,
-    /// What lies at each of [`Checked::paths`].
+    /// The home directories of its users.
+    pub homes: Vec<String>,
+    /// What lies at each place of [`Checked::paths`].
     pub paths: BTreeMap<String, PathFacts>,
     /// The addresses of each of [`Checked::hosts`].
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
@@ -218,8 +221,8 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
         rows: matrix.rows(policy, &profiles, slot)?,
         labels: matrix.into_labels(),
         profiles,
-        inodes: files.inodes,
-        names: files.names,
+        inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
+        names: with(files.names, special::abstract_names(policy, facts), "labelled names", NAMES)?,
         endpoints,
         commands: commands.tables,
         words: commands.words,
@@ -297,6 +300,13 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         verdict: rule.verdict,
     });
     std::iter::once(default).chain(written).collect()
+}
+
+/// Two lists of records in one map.
+fn with<T>(mut some: Vec<T>, more: Vec<T>, what: &'static str, both: u32) -> Result<Vec<T>, CompileError> {
+    some.extend(more);
+    fits(what, some.len(), both)?;
+    Ok(some)
 }
 
 const fn too_many(what: &'static str, count: usize, limit: usize) -> CompileError {

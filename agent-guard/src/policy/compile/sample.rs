@@ -38,6 +38,7 @@ pub(in crate::policy) fn facts(text: &str, existing: &[&str]) -> Facts {
         generation: 7,
         key: SipKey { k0: 1, k1: 2 },
         profiles: BTreeMap::new(),
+        homes: Vec::new(),
         paths: policy.paths().map(|path| (path.to_owned(), path_facts(existing, path))).collect(),
         hosts: BTreeMap::new(),
     }

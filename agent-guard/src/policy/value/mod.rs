@@ -3,8 +3,10 @@
 //! Each is parsed into a type that cannot hold anything else. None knows where it stands in a policy.
 
 pub(super) mod command;
+pub(super) mod device;
 pub(super) mod endpoint;
 mod glob;
 pub(super) mod path;
+pub(super) mod socket;
 pub(super) mod text;
 pub(super) mod word;

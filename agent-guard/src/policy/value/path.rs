@@ -1,4 +1,5 @@
-//! Paths of a policy: absolute, in normal form, taken literally. Whether anything is there is not its concern.
+//! Paths of a policy: absolute or below every home, in normal form, taken literally. Whether anything is there, and
+//! which homes there are, is not its concern.
 
 use agent_guard_common::limits::DEPTH;
 use schemars::{Schema, json_schema};
@@ -11,23 +12,37 @@ const NAME: usize = 255;
 /// Bytes of a path, as Linux bounds them, without the NUL.
 const PATH: usize = 4095;
 
-/// An absolute path in normal form.
+/// What a path begins with that lies in every user's home.
+const HOME: char = '~';
+
+/// The places that a path of a policy names: one, or one in each of these homes.
+#[must_use]
+pub fn places(path: &str, homes: &[String]) -> Vec<String> {
+    match path.strip_prefix(HOME) {
+        Some(below) => homes.iter().map(|home| format!("{home}{below}")).collect(),
+        None => vec![path.to_owned()],
+    }
+}
+
+/// An absolute path in normal form, or one below `~`, every user's home.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) struct AbsolutePath(pub(in crate::policy) String);
 
 impl Scalar for AbsolutePath {
-    const EXPECTED: &'static str = "an absolute path";
+    const EXPECTED: &'static str = "an absolute path, or one below `~`";
 
     fn from_text(text: &str) -> Result<Self, String> {
         let shown = quoted(text);
-        let Some(below) = text.strip_prefix('/') else {
-            return Err(format!(
-                "{shown} is no absolute path; expected one that begins with `/` (`~` and variables are not expanded)"
-            ));
-        };
-        if text == "/" {
+        let (in_homes, rest) = text.strip_prefix(HOME).map_or((false, text), |rest| (true, rest));
+        if rest == if in_homes { "" } else { "/" } {
             return Ok(Self(text.to_owned()));
         }
+        let Some(below) = rest.strip_prefix('/') else {
+            return Err(format!(
+                "{shown} is no absolute path; expected one that begins with `/`, or with `~/` for every user's home \
+                 (variables are not expanded)"
+            ));
+        };
         if let Some(without) = text.strip_suffix('/') {
             return Err(format!(
                 "{shown} ends in `/`; expected {}: a path names the object and all below it",
@@ -60,18 +75,18 @@ impl Scalar for AbsolutePath {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^/([^/*?\\[]+(/[^/*?\\[]+)*)?$", "maxLength": PATH })
+        json_schema!({ "type": "string", "pattern": "^(~|~?/([^/*?\\[]+(/[^/*?\\[]+)*)?)$", "maxLength": PATH })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::AbsolutePath;
+    use super::{AbsolutePath, places};
     use crate::policy::read::Scalar as _;
 
     #[test]
     fn normal_paths_pass() {
-        for path in ["/", "/srv", "/srv/prod data/ä", "/a/...", "/.hidden", &"/a".repeat(63)] {
+        for path in ["/", "/srv", "/srv/prod data/ä", "/a/...", "/.hidden", "~", "~/.ssh", &"/a".repeat(63)] {
             assert!(AbsolutePath::from_text(path).is_ok(), "{path}");
         }
     }
@@ -81,10 +96,18 @@ mod tests {
         let deep = "/a".repeat(64);
         let long = format!("/{}", "a".repeat(256));
         for path in [
-            "", "srv", "~/x", "$HOME/x", "//", "/a//b", "/a/", "/a/./b", "/a/../b", "/..", "/a/*", "/a/[b]", "/a\n",
-            &deep, &long,
+            "", "srv", "~x", "~user/x", "~//x", "~/a/", "$HOME/x", "//", "/a//b", "/a/", "/a/./b", "/a/../b", "/..",
+            "/a/*", "/a/[b]", "/a\n", &deep, &long,
         ] {
             assert!(AbsolutePath::from_text(path).is_err(), "{path:?}");
         }
+    }
+    #[test]
+    fn a_path_below_every_home_names_one_place_in_each() {
+        let homes = ["/root".to_owned(), "/home/a".to_owned()];
+        assert_eq!(places("~/.ssh/rc", &homes), ["/root/.ssh/rc", "/home/a/.ssh/rc"]);
+        assert_eq!(places("~", &homes), homes);
+        assert_eq!(places("/srv", &homes), ["/srv"]);
+        assert!(places("~/x", &[]).is_empty());
     }
 }

@@ -1,0 +1,50 @@
+//! Unix sockets of a policy: by the path that they are bound to, or by their abstract name.
+
+use schemars::{Schema, json_schema};
+
+use super::path::AbsolutePath;
+use crate::policy::fault::quoted;
+use crate::policy::read::Scalar;
+
+/// Bytes of an abstract name (include/uapi/linux/un.h, less the leading NUL).
+const NAME: usize = 107;
+
+/// A unix socket, or all that are bound below a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) enum Socket {
+    /// Bound to a path, or to one below it.
+    Path(AbsolutePath),
+    /// With this abstract name, the leading NUL left out.
+    Abstract(String),
+}
+
+impl Scalar for Socket {
+    const EXPECTED: &'static str = "a socket: an absolute path, or `@` and its abstract name";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Some(name) = text.strip_prefix('@') else { return AbsolutePath::from_text(text).map(Self::Path) };
+        if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
+            return Err(format!("{} is no abstract name; expected `@` and 1 to {NAME} bytes of text", quoted(text)));
+        }
+        Ok(Self::Abstract(name.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(@.{1,107}|~?/.*)$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Socket;
+    use crate::policy::read::Scalar as _;
+
+    #[test]
+    fn a_socket_has_a_path_or_an_abstract_name() {
+        assert!(matches!(Socket::from_text("/run/docker.sock"), Ok(Socket::Path(_))));
+        assert_eq!(Socket::from_text("@/tmp/.X11-unix/X0"), Ok(Socket::Abstract("/tmp/.X11-unix/X0".to_owned())));
+        for text in ["", "@", "docker.sock", "/run/*", &format!("@{}", "a".repeat(108))] {
+            assert!(Socket::from_text(text).is_err(), "{text}");
+        }
+    }
+}

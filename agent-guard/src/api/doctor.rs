@@ -100,6 +100,10 @@ fn operation(found: &OperationSupport) -> Finding {
     let hooks = found.hooks.join(", ");
     let (level, detail) = match found.support {
         Support::Full => (FindingLevel::Good, format!("enforced by {hooks}")),
+        Support::Partly => (
+            FindingLevel::Limited,
+            format!("partly enforced, by {hooks}: the kernel has no hook {}", found.missing.join(", ")),
+        ),
         Support::No => {
             (FindingLevel::Missing, format!("not enforced: the kernel has no hook {}", found.missing.join(", ")))
         }

@@ -188,7 +188,12 @@ fn rule_on(verdict: u8) -> Ruling {
 fn match_label(command: &Command, object: &Object, compiled: &Compiled, profile: u32) -> Option<u16> {
     let file = match object {
         Object::Program { path, .. } => path.names.last().map(Vec::as_slice),
-        Object::File { .. } | Object::Ends { .. } | Object::Endpoint { .. } => None,
+        Object::File { .. }
+        | Object::Ends { .. }
+        | Object::Endpoint { .. }
+        | Object::Socket(_)
+        | Object::Process { .. }
+        | Object::Call { .. } => None,
     };
     let called = command.path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
     let names: Vec<&[u8]> = [file, called].into_iter().flatten().collect();

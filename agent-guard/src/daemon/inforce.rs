@@ -126,7 +126,7 @@ fn read(path: &Path) -> Result<Checked, Failure> {
 fn enforceable(checked: &Checked) -> Result<(), Failure> {
     let needed = checked.operations();
     let lacking =
-        support::probe()?.iter().find(|found| found.support == Support::No && needed.contains(&found.operation));
+        support::probe()?.into_iter().find(|found| found.support != Support::Full && needed.contains(&found.operation));
     lacking.map_or(Ok(()), |found| {
         Err(Failure::Unenforceable { operation: found.operation.name(), missing: found.missing.join(", ") })
     })
@@ -224,7 +224,8 @@ fn install(
 ) -> Result<Arc<Compiled>, Failure> {
     let generation = kernel.generation().wrapping_add(1);
     let key: SipKey = kernel.key();
-    let facts = Facts { generation, key, profiles, paths: places.facts.clone(), hosts: hosts.clone() };
+    let (homes, paths) = (places.homes.clone(), places.facts.clone());
+    let facts = Facts { generation, key, profiles, homes, paths, hosts: hosts.clone() };
     let compiled = policy::compile(checked, &facts)?;
     kernel.install(&compiled)?;
     Ok(Arc::new(compiled))

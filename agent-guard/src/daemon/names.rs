@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::inforce::InForce;
 use crate::decision::{Key, Task};
-use crate::kernel::events::{self, KernelPath, Object, TaskId};
+use crate::kernel::events::{self, KernelPath, Object, Socket, TaskId};
 use crate::session::{self, Act, Mounts, Registry, Rule, SessionKey, Shown};
+use crate::text;
 
 /// An object in words.
 #[derive(Debug)]
@@ -30,15 +31,38 @@ pub(super) fn object(object: &Object, tables: &[&Mounts]) -> Named {
         Object::Ends { dev, from, to, .. } => {
             Named { object: path(*dev, from), other: Some(path(*dev, to)), cut: from.cut || to.cut }
         }
+        Object::Socket(Socket::Bound { dev, path: names }) => {
+            Named { object: path(*dev, names), other: None, cut: names.cut }
+        }
+        Object::Socket(Socket::Abstract(name)) => plain(format!("@{}", text::from_bytes(name))),
+        Object::Socket(Socket::Unnamed) => plain("a socket without a name".to_owned()),
+        Object::Process { pid, comm } => plain(format!("process {pid} ({comm})")),
+        Object::Call { number, compat } => plain(call(*number, *compat)),
         Object::Endpoint { address, protocol } => {
             let protocol = match protocol {
                 6 => "tcp ".to_owned(),
                 17 => "udp ".to_owned(),
                 other => format!("protocol {other} "),
             };
-            Named { object: format!("{protocol}{address}"), other: None, cut: false }
+            plain(format!("{protocol}{address}"))
         }
     }
+}
+
+/// An object that is neither too long to be told nor has another end.
+const fn plain(object: String) -> Named {
+    Named { object, other: None, cut: false }
+}
+
+/// A system call by its name.
+fn call(number: u64, compat: bool) -> String {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let name = if compat {
+        syscalls::x86::Sysno::new(number).map(|call| call.name())
+    } else {
+        syscalls::x86_64::Sysno::new(number).map(|call| call.name())
+    };
+    name.map_or_else(|| format!("system call {number}"), |name| format!("call {name}"))
 }
 
 /// An act with its names.

@@ -9,7 +9,11 @@ use crate::session::Mounts;
 /// What lies at paths now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// What a policy is compiled with.
+    /// The paths of the policy that were looked up.
+    pub(super) wanted: Vec<String>,
+    /// The home directories in which those that begin with `~` were looked up.
+    pub(super) homes: Vec<String>,
+    /// What a policy is compiled with, by place.
     pub(super) facts: BTreeMap<String, PathFacts>,
     /// The mounts of the host.
     pub(super) mounts: Mounts,
@@ -69,7 +73,6 @@ mod tests {
 
     use super::{Hidden, Places};
     use crate::policy::{Link, Node, PathFacts};
-    use crate::session::Mounts;
 
     fn facts(chain: &[u64], missing: &[&str], mounts: &[(u32, u64)]) -> PathFacts {
         let node = |ino: &u64| Node { dev: 1, ino: *ino, name: ino.to_string().into_bytes() };
@@ -83,7 +86,8 @@ mod tests {
 
     fn places(facts: PathFacts, hidden: Hidden) -> Places {
         let one = |hidden: Hidden| BTreeMap::from([("/a/b".to_owned(), hidden)]);
-        Places { facts: BTreeMap::from([("/a/b".to_owned(), facts)]), mounts: Mounts::default(), hidden: one(hidden) }
+        let facts = BTreeMap::from([("/a/b".to_owned(), facts)]);
+        Places { facts, hidden: one(hidden), ..Places::default() }
     }
 
     fn hidden_at(place: &str) -> Hidden {

@@ -18,9 +18,9 @@ use nix::errno::Errno;
 
 use super::looks::Look;
 use super::places::{Hidden, Places};
-use crate::policy::{Link, Node, PathFacts};
+use crate::policy::{self, Link, Node, PathFacts};
 use crate::session::Mounts;
-use crate::system::{paths, proc};
+use crate::system::{paths, proc, user};
 
 /// Time that the resolver has for one host.
 const LOOKUP: Duration = Duration::from_secs(5);
@@ -70,17 +70,18 @@ pub enum Failure {
 /// Looks paths up. Blocks as long as the file systems do.
 pub(super) fn places(wanted: &[String], look: &Look) -> Result<Places, Failure> {
     let mounts = Mounts::parse(&proc::mountinfo(std::process::id(), u64::MAX).map_err(Failure::Mounts)?);
+    let homes = user::homes();
     let view = View { mounts: &mounts, look };
     let (mut facts, mut hidden) = (BTreeMap::new(), BTreeMap::new());
-    for path in wanted {
-        let found = view.facts(Path::new(path));
-        let (found, unseen) = found.map_err(|source| Failure::Path { path: PathBuf::from(path), source })?;
-        facts.insert(path.clone(), found);
+    for path in wanted.iter().flat_map(|path| policy::places(path, &homes)) {
+        let found = view.facts(Path::new(&path));
+        let (found, unseen) = found.map_err(|source| Failure::Path { path: PathBuf::from(&path), source })?;
         if unseen != Hidden::default() {
             hidden.insert(path.clone(), unseen);
         }
+        facts.insert(path, found);
     }
-    Ok(Places { facts, mounts, hidden })
+    Ok(Places { wanted: wanted.to_vec(), homes, facts, mounts, hidden })
 }
 
 /// Looks hosts up.

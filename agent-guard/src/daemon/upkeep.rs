@@ -225,7 +225,7 @@ impl Daemon {
     pub(super) fn looked(&mut self, places: Result<Places, Failure>) {
         self.clockwork.looking = false;
         let places = match places {
-            Ok(places) if places.facts.keys().eq(self.policy.places.facts.keys()) => places,
+            Ok(places) if places.wanted == self.policy.places.wanted => places,
             Ok(_) => return,
             Err(failure) => return self.clockwork.is_blind(failure.to_string()),
         };

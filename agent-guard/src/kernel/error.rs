@@ -173,6 +173,9 @@ pub enum Error {
         /// Why it cannot be opened.
         source: io::Error,
     },
+    /// The adopting program does not run, or what it tells cannot be read.
+    #[error("cannot run over all tasks: {}", causes(.0.as_ref()))]
+    Adopt(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The ring cannot be waited for.
     #[error("cannot wait for kernel events: {}", causes(.0))]
     WaitForEvents(#[source] io::Error),

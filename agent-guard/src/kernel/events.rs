@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
 use agent_guard_common::limits::RING_BYTES;
 use agent_guard_common::map;
-use agent_guard_common::operation::Operation;
+use agent_guard_common::operation::{Operation, Target};
 use agent_guard_common::read;
 use agent_guard_common::verdict::{Reason, Tier};
 use aya::maps::{Map, MapData, RingBuf};
@@ -77,6 +77,22 @@ pub enum Object {
         /// IP protocol.
         protocol: u16,
     },
+    /// A unix socket.
+    Socket(Socket),
+    /// A process outside the session.
+    Process {
+        /// Its id.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
+    /// The call itself.
+    Call {
+        /// Its number.
+        number: u64,
+        /// Whether it is one of the 32-bit table.
+        compat: bool,
+    },
     /// A file to be executed.
     Program {
         /// Device of the file.
@@ -86,6 +102,22 @@ pub enum Object {
         /// The file.
         path: KernelPath,
     },
+}
+
+/// Where a unix socket can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Bound to a path.
+    Bound {
+        /// Device of its file.
+        dev: u32,
+        /// Where its file is.
+        path: KernelPath,
+    },
+    /// By its abstract name, without the leading NUL.
+    Abstract(Vec<u8>),
+    /// Nowhere: it has no name.
+    Unnamed,
 }
 
 /// One judged act.
@@ -270,25 +302,44 @@ impl Record<'_> {
         let head = &self.head;
         let (dev, ino) = (head.dev, head.ino);
         let path = || names(self.path, head.path_bytes, head.flags & flag::PATH_CUT != 0);
-        Ok(match operation {
-            Operation::Connect => Object::Endpoint {
+        Ok(match operation.target() {
+            Target::Endpoint => Object::Endpoint {
                 address: SocketAddr::new(
                     IpAddr::V6(Ipv6Addr::from(head.address)).to_canonical(),
                     narrow("port", head.port)?,
                 ),
                 protocol: narrow("protocol", head.protocol)?,
             },
-            Operation::Rename | Operation::Link => Object::Ends {
+            Target::Entries => Object::Ends {
                 dev,
                 ino,
                 from: path()?,
                 to: names(self.other, head.other_bytes, head.flags & flag::OTHER_CUT != 0)?,
             },
-            Operation::Exec | Operation::Command => Object::Program { dev, ino, path: path()? },
-            Operation::Read | Operation::Write | Operation::Create | Operation::Delete | Operation::Truncate => {
+            Target::Program | Target::Command => Object::Program { dev, ino, path: path()? },
+            Target::Content | Target::Entry => {
                 Object::File { dev, ino, path: path()?, directory: head.flags & flag::DIRECTORY != 0 }
             }
+            Target::Socket => Object::Socket(self.socket(dev)?),
+            Target::Process => {
+                let pid = u32::try_from(ino).ok().ok_or_else(|| format!("its process is {ino}"))?;
+                Object::Process { pid, comm: text(&head.address) }
+            }
+            Target::Call => Object::Call { number: ino, compat: dev != 0 },
         })
+    }
+
+    fn socket(&self, dev: u32) -> Result<Socket, String> {
+        let (used, flags) = (self.head.path_bytes, self.head.flags);
+        if used == 0 {
+            return Ok(Socket::Unnamed);
+        }
+        if flags & flag::ABSTRACT == 0 {
+            return Ok(Socket::Bound { dev, path: names(self.path, used, flags & flag::PATH_CUT != 0)? });
+        }
+        let name = self.path.get(..used as usize).ok_or_else(|| format!("its name has {used} bytes"))?;
+        // The first byte says that it is abstract: NUL.
+        Ok(Socket::Abstract(name.get(1..).unwrap_or_default().to_vec()))
     }
 }
 

@@ -6,15 +6,14 @@ use std::path::Path;
 use agent_guard_common::control;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::map;
-use agent_guard_common::member::{CONSTANTS, MEMBERS};
+use agent_guard_common::operation::{Attachment, HOOKS, Hook};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Lsm};
 use aya::{Btf, Ebpf, EbpfLoader};
 
-use super::btf::Types;
 use super::error::Error;
 use super::events::EventReader;
-use super::hooks::{HOOKS, Hook, Kind};
+use super::known::Known;
 use super::maps::{self, Maps};
 use super::pins::Start;
 use super::{Kernel, Options, pins};
@@ -23,8 +22,6 @@ use crate::system;
 /// The kernel object, or nothing in a build that was told to do without.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_GUARD_BPF_OBJECT"));
 
-/// Where the kernel exports its types.
-pub(super) const TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// Where the kernel lists its active security modules.
 pub(super) const LSM: &str = "/sys/kernel/security/lsm";
 
@@ -34,15 +31,15 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
         return Err(Error::NoObject);
     }
     require_lsm(Path::new(LSM))?;
-    let types = Types::read(Path::new(TYPES))?;
-    require_steady_tags(&types)?;
+    let known = Known::running()?;
+    require_steady_tags(known)?;
     let pinned = pins::maps(&options.pins);
     pins::create(&pinned)?;
     let claim = pins::claim(&options.pins)?;
     maps::check_pinned(&options.pins)?;
 
-    let mut object = load_object(&types, &pinned)?;
-    attach(&mut object, &types, &pins::links(&options.pins))?;
+    let mut object = self::object(&pinned, &[])?;
+    attach(&mut object, known, &pins::links(&options.pins))?;
 
     let ring = object.take_map(map::EVENTS).ok_or(Error::NoMap { map: map::EVENTS })?;
     let reader = EventReader::new(ring)?;
@@ -50,7 +47,7 @@ pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     make_key(&mut maps)?;
     // The pins keep programs and maps; the object itself is several megabytes of what they were made of.
     drop(object);
-    Ok((Kernel { maps, _claim: claim }, reader))
+    Ok((Kernel { maps, pins: options.pins.clone(), _claim: claim }, reader))
 }
 
 /// Without `bpf` in the list programs load, attach, pin, and enforce nothing.
@@ -64,24 +61,28 @@ fn require_lsm(path: &Path) -> Result<(), Error> {
 }
 
 /// Before 6.2 task storage is not found while another task of the same CPU is half-way through a look-up: where tasks
-/// are preempted there, a guarded one would for a moment look like any other (Linux commit 4279adb094a1).
-fn require_steady_tags(types: &Types) -> Result<(), Error> {
-    if system::host::is_fully_preemptible() && !types.has_function("bpf_task_storage_get_recur") {
+/// are preempted there, a guarded one would for a moment look like any other.
+fn require_steady_tags(known: &Known) -> Result<(), Error> {
+    if system::host::is_fully_preemptible() && !known.has_steady_tags {
         return Err(Error::FullPreemption);
     }
     Ok(())
 }
 
-fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {
-    let offsets = MEMBERS.iter().map(|member| types.offset(member)).collect::<Result<Vec<_>, _>>()?;
-    let values = CONSTANTS.iter().map(|constant| types.value(constant)).collect::<Result<Vec<_>, _>>()?;
+/// The object over the pinned maps, its programs not loaded yet; `told` are constants of one of them.
+pub(super) fn object(pinned: &Path, told: &[(&'static str, u64)]) -> Result<Ebpf, Error> {
+    let known = Known::running()?;
+    let (offsets, values) = (known.offsets()?, known.values()?);
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps(); // task storage, which aya does not know yet
-    for (member, offset) in MEMBERS.iter().zip(&offsets) {
+    for (member, offset) in &offsets {
         loader.override_global(member.global, offset, true);
     }
-    for (constant, value) in CONSTANTS.iter().zip(&values) {
+    for (constant, value) in &values {
         loader.override_global(constant.global, value, true);
+    }
+    for (name, value) in told {
+        loader.override_global(name, value, true);
     }
     for name in map::PINNED {
         loader.map_pin_path(name, pinned.join(name));
@@ -91,14 +92,14 @@ fn load_object(types: &Types, pinned: &Path) -> Result<Ebpf, Error> {
 
 /// Goes on with the programs of an earlier start, if they are this build's and none is missing; otherwise attaches and
 /// pins its own, and only then removes those of earlier starts.
-fn attach(object: &mut Ebpf, types: &Types, links: &Path) -> Result<(), Error> {
+fn attach(object: &mut Ebpf, known: &Known, links: &Path) -> Result<(), Error> {
     pins::create(links)?;
-    let hooks = wanted(types)?;
+    let hooks = wanted(known)?;
     let mut earlier = pins::starts(links)?;
     let build = SipKey { k0: 0, k1: 0 }.hash(OBJECT);
     match earlier.pop_if(|last| last.build == build) {
         // The kernel has verified them already, and they have judged without a break.
-        Some(last) if last.programs(links)? == names(&hooks) => {}
+        Some(last) if last.programs(links)? == names(hooks) => {}
         last => {
             earlier.extend(last);
             let directory = Start::after(&earlier, build).directory(links);
@@ -113,11 +114,11 @@ fn attach(object: &mut Ebpf, types: &Types, links: &Path) -> Result<(), Error> {
 }
 
 /// The hooks that this kernel has.
-fn wanted(types: &Types) -> Result<Vec<&'static Hook>, Error> {
-    let is_there = |hook: &Hook| hook.kind == Kind::Tracepoint || types.has_hook(hook.name);
-    match HOOKS.iter().find(|hook| !is_there(hook) && !hook.replaceable) {
+fn wanted(known: &Known) -> Result<&[&'static Hook], Error> {
+    // A policy that speaks of an operation without its hook is refused; without the tree's own there is no guard.
+    match HOOKS.iter().find(|hook| !known.has(hook) && hook.operations.is_empty()) {
         Some(hook) => Err(Error::NoHook { hook: hook.name }),
-        None => Ok(HOOKS.iter().filter(|hook| is_there(hook)).collect()),
+        None => Ok(&known.hooks),
     }
 }
 
@@ -131,14 +132,16 @@ fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error
     let program = object.program_mut(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
     let refused = |source| Error::LoadProgram { program: hook.name, source: Box::new(source) };
     let detached = |source| Error::AttachProgram { program: hook.name, source: Box::new(source) };
-    match hook.kind {
-        Kind::Lsm => {
+    match hook.attachment {
+        Attachment::Lsm => {
             let program: &mut Lsm = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
+            let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
+            tracing::debug!(program = hook.name, verified, "the kernel has verified a program");
             let id = program.attach().map_err(detached)?;
             Ok(program.take_link(id).map_err(detached)?.into())
         }
-        Kind::Tracepoint => {
+        Attachment::Tracepoint => {
             let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
             let id = program.attach().map_err(detached)?;

@@ -113,6 +113,7 @@ const fn shape<K, V>(name: &'static str, entries: u32) -> Shape {
 
 const SHAPES: &[Shape] = &[
     shape::<u32, Tag>(map::TAGS, 0),
+    shape::<u32, u64>(map::SOCKETS, 0),
     shape::<u32, Enrolment>(map::ENROL, limits::ENROLMENTS),
     shape::<u32, SessionRecord>(map::SESSIONS, limits::SESSIONS),
     shape::<u32, u64>(map::TASKS, limits::SESSIONS),

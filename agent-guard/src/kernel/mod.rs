@@ -3,11 +3,12 @@
 //! The only module that knows aya. It must not know policy syntax, decisions, or who asks: what goes down are
 //! plain records, what comes up are [`events::KernelEvent`]s.
 
+pub mod adopt;
 mod btf;
 mod error;
 pub mod events;
-mod hooks;
 mod install;
+mod known;
 mod load;
 mod maps;
 mod pins;
@@ -39,6 +40,7 @@ pub struct Options {
 /// The loaded kernel side. Owned by the daemon's one loop; every call is one or a few quick system calls.
 pub struct Kernel {
     maps: maps::Maps,
+    pins: PathBuf,
     /// Keeps other daemons, and `detach`, off the pins.
     _claim: system::paths::Claim,
 }
@@ -188,6 +190,12 @@ impl Kernel {
     /// The map cannot be written.
     pub fn forget_tasks(&mut self, slot: u32) -> Result<(), Error> {
         self.maps.tasks.set(slot, 0, 0).map_err(Error::write(agent_guard_common::map::TASKS))
+    }
+
+    /// What it takes to tag a process that runs already, with its descendants; see [`adopt`].
+    #[must_use]
+    pub fn adoption(&self, root: u32, enrolment: Enrolment) -> adopt::Adoption {
+        adopt::Adoption { pins: self.pins.clone(), root, enrolment }
     }
 
     /// The tag of a process, if it is in a tree.

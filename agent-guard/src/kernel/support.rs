@@ -1,21 +1,18 @@
 //! What this kernel can enforce, as `doctor` shows it. Needs no rights and loads nothing.
 
-use std::path::Path;
-use std::sync::OnceLock;
+use agent_guard_common::operation::{HOOKS, Hook, Operation};
 
-use agent_guard_common::operation::Operation;
-
-use super::btf::Types;
 use super::error::Error;
-use super::hooks::{HOOKS, Hook, Kind};
-use super::load::TYPES;
+use super::known::Known;
 
 /// How far an operation is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// Every hook is there.
+    /// Every hook is there, or another one does its work.
     Full,
-    /// A hook that another one does not replace is missing.
+    /// Some ways to do it meet a hook, and some do not. A policy that speaks of it is refused, as with `No`.
+    Partly,
+    /// No hook of it is there.
     No,
 }
 
@@ -32,29 +29,25 @@ pub struct OperationSupport {
     pub missing: Vec<&'static str>,
 }
 
-/// Looks every operation's hooks up in the running kernel's types: once, as they are megabytes and do not change.
+/// Looks every operation's hooks up in the running kernel's types.
 ///
 /// # Errors
 /// The kernel's types cannot be read.
-pub fn probe() -> Result<&'static [OperationSupport], Error> {
-    static FOUND: OnceLock<Vec<OperationSupport>> = OnceLock::new();
-    if let Some(found) = FOUND.get() {
-        return Ok(found);
-    }
-    let types = Types::read(Path::new(TYPES))?;
-    let found = Operation::ALL.iter().map(|operation| support(*operation, |hook| has(&types, hook))).collect();
-    Ok(FOUND.get_or_init(|| found))
-}
-
-fn has(types: &Types, hook: &Hook) -> bool {
-    // The tracepoint is older than BPF LSM.
-    hook.kind == Kind::Tracepoint || types.has_hook(hook.name)
+pub fn probe() -> Result<Vec<OperationSupport>, Error> {
+    let known = Known::running()?;
+    Ok(Operation::ALL.iter().map(|operation| support(*operation, |hook| known.has(hook))).collect())
 }
 
 fn support(operation: Operation, has: impl Fn(&Hook) -> bool) -> OperationSupport {
     let judging = HOOKS.iter().filter(|hook| hook.operations.contains(&operation));
     let (there, missing): (Vec<&Hook>, Vec<&Hook>) = judging.partition(|hook| has(hook));
-    let support = if missing.iter().all(|hook| hook.replaceable) { Support::Full } else { Support::No };
+    let support = if missing.iter().all(|hook| hook.replaceable) {
+        Support::Full
+    } else if there.is_empty() {
+        Support::No
+    } else {
+        Support::Partly
+    };
     let names = |hooks: Vec<&Hook>| hooks.iter().map(|hook| hook.name).collect();
     OperationSupport { operation, support, hooks: names(there), missing: names(missing) }
 }
@@ -74,6 +67,7 @@ mod tests {
 
     #[test]
     fn a_hook_that_nothing_replaces_may_not() {
-        assert_eq!(support(Operation::Delete, |hook| hook.name != "path_rmdir").support, Support::No);
+        assert_eq!(support(Operation::Delete, |hook| hook.name != "path_rmdir").support, Support::Partly);
+        assert_eq!(support(Operation::Chmod, |hook| hook.name != "path_chmod").support, Support::No);
     }
 }

@@ -15,6 +15,8 @@ pub enum Verb {
     ReadSessions,
     /// Starts a session around one's own child.
     StartSession,
+    /// Takes a process that runs already into a session.
+    Adopt,
     /// Follows the notices of a session that one has started, or gives it up.
     KeepSession,
     /// Halts, resumes or kills a session.
@@ -33,6 +35,7 @@ impl Verb {
         Self::Answer,
         Self::ReadSessions,
         Self::StartSession,
+        Self::Adopt,
         Self::KeepSession,
         Self::Steer,
         Self::CheckPolicy,
@@ -48,6 +51,7 @@ impl Verb {
             Self::Answer => "answer requests",
             Self::ReadSessions => "read sessions",
             Self::StartSession => "start sessions",
+            Self::Adopt => "adopt processes",
             Self::KeepSession => "keep a session",
             Self::Steer => "halt, resume or kill sessions",
             Self::CheckPolicy => "check policies",
@@ -130,6 +134,7 @@ const fn row(verb: Verb) -> [Cell; 3] {
         // For oneself, whoever one is: a session only takes rights away.
         Verb::StartSession => [Own, Own, No],
         Verb::KeepSession => [Own, Own, No],
+        Verb::Adopt => [All, No, No],
         Verb::Steer => [All, No, No],
         Verb::CheckPolicy => [All, No, No],
         Verb::ReloadPolicy => [All, No, No],

@@ -7,7 +7,7 @@
 use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
-use super::types::{Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status};
+use super::types::{Adopt, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -175,6 +175,13 @@ pub enum Call {
         /// Where the answer goes.
         reply: Reply<Session>,
     },
+    /// A new session around a process that runs already. The loop verifies process and user.
+    Adopt {
+        /// What is asked for.
+        adopt: Adopt,
+        /// Where the answer goes, when the whole tree is in it.
+        reply: Reply<Session>,
+    },
     /// Gives a session up whose command could not be executed.
     Release {
         /// Its id.
@@ -216,6 +223,7 @@ impl Call {
             Self::Answer { .. } => Verb::Answer,
             Self::Sessions { .. } | Self::Session { .. } => Verb::ReadSessions,
             Self::StartSession { .. } => Verb::StartSession,
+            Self::Adopt { .. } => Verb::Adopt,
             Self::Release { .. } | Self::Notices { .. } => Verb::KeepSession,
             Self::Steer { .. } => Verb::Steer,
             Self::PolicyReload { .. } => Verb::ReloadPolicy,
@@ -232,9 +240,10 @@ impl Call {
             Self::WatchRequests { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Request { reply, .. } | Self::Answer { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Sessions { reply } => drop(reply.send(Err(refusal))),
-            Self::Session { reply, .. } | Self::StartSession { reply, .. } | Self::Steer { reply, .. } => {
-                drop(reply.send(Err(refusal)));
-            }
+            Self::Session { reply, .. }
+            | Self::StartSession { reply, .. }
+            | Self::Adopt { reply, .. }
+            | Self::Steer { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Notices { reply, .. } => drop(reply.send(Err(refusal))),
             Self::PolicyReload { reply } => drop(reply.send(Err(refusal))),
         }

@@ -5,7 +5,8 @@
 use super::call::{Choice, Steer};
 use super::server::{AGENT_SOCKET, CONTROL_SOCKET, GROUP};
 use super::types::{
-    AnswerBody, ErrorBody, ErrorDetail, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status,
+    Adopt, AnswerBody, ErrorBody, ErrorDetail, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession,
+    Status,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -135,6 +136,11 @@ impl Client {
     /// Starts a session around the caller's own child.
     pub async fn start_session(&self, start: &StartSession) -> Result<Session, Error> {
         self.post(By::Agent, "/v1/sessions", start).await
+    }
+
+    /// Takes a process that runs already into a session.
+    pub async fn adopt(&self, adopt: &Adopt) -> Result<Session, Error> {
+        self.post(By::Control, "/v1/sessions/adopt", adopt).await
     }
 
     /// Gives up a session whose command could not be executed.

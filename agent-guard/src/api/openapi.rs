@@ -13,7 +13,8 @@ use utoipa::OpenApi as _;
     paths(
         status::status, status::doctor, status::openapi,
         requests::list, requests::show, requests::answer,
-        sessions::list, sessions::show, sessions::start, sessions::notices, sessions::release, sessions::steer,
+        sessions::list, sessions::show, sessions::start, sessions::adopt, sessions::notices, sessions::release,
+        sessions::steer,
         policy::check, policy::reload,
     ),
     // What stands in a path only is not found by itself.

@@ -281,6 +281,20 @@ pub struct StartSession {
     pub cwd: String,
 }
 
+/// What `adopt` asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adopt {
+    /// The process that is taken in, with all its descendants.
+    pub pid: u32,
+    /// A name; the daemon makes one of the command when there is none.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// A profile of the policy; the daemon takes its default when there is none.
+    #[serde(default)]
+    pub profile: Option<String>,
+}
+
 /// What has happened in a session that its user should read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

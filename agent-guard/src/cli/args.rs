@@ -41,6 +41,9 @@ pub enum Verb {
     /// List the sessions that run under guard
     #[command(after_long_help = "Example:\n  agent-guard sessions --json")]
     Sessions(Listing),
+    /// Put a process that runs already under guard, with all its descendants
+    #[command(after_long_help = "Example:\n  agent-guard adopt 4711 --profile autonomous --name editor")]
+    Adopt(Adopt),
     /// Stop every process of a session at its next gated operation
     #[command(after_long_help = "Example:\n  agent-guard halt demo")]
     Halt(Target),
@@ -89,6 +92,20 @@ pub struct Run {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND",
         value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// Which process to put under guard.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The process
+    #[arg(value_name = "PID")]
+    pub pid: u32,
+    /// Profile of the policy to run under [default: the daemon's]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Name of the session [default: made from the command]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// Which requests to list.

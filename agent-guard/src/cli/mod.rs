@@ -82,6 +82,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Approve(answer) => wait(answer::run(&client, Choice::Approve, answer)),
         Verb::Deny(answer) => wait(answer::run(&client, Choice::Deny, answer)),
         Verb::Sessions(listing) => wait(sessions::list(&client, listing.json)),
+        Verb::Adopt(adopt) => wait(sessions::adopt(&client, adopt)),
         Verb::Halt(target) => wait(sessions::steer(&client, Steer::Halt, &target.session)),
         Verb::Resume(target) => wait(sessions::steer(&client, Steer::Resume, &target.session)),
         Verb::Kill(target) => wait(sessions::steer(&client, Steer::Kill, &target.session)),

@@ -1,10 +1,10 @@
-//! `sessions`, `halt`, `resume` and `kill`.
+//! `sessions`, `adopt`, `halt`, `resume` and `kill`.
 
-use super::Error;
 use super::output::{self, Style};
+use super::{Error, args};
 use crate::api::call::Steer;
 use crate::api::client::Client;
-use crate::api::types::Session;
+use crate::api::types::{self, Session};
 use crate::text::{command_line, escape};
 
 /// Lists the sessions.
@@ -28,6 +28,14 @@ fn row(session: &Session) -> [String; 7] {
         session.pending.to_string(),
         command_line(&session.argv),
     ]
+}
+
+/// Adopts a process, and says where it is now.
+pub(super) async fn adopt(client: &Client, adopt: args::Adopt) -> Result<(), Error> {
+    let args::Adopt { pid, profile, name } = adopt;
+    let session = client.adopt(&types::Adopt { pid, name, profile }).await?;
+    let (name, profile) = (escape(&session.name), escape(&session.profile));
+    Ok(output::print(&format!("adopted {pid} as {name}, under profile {profile} ({} tasks)\n", session.tasks))?)
 }
 
 /// Halts, resumes or kills, and says where the session stands.

@@ -62,6 +62,7 @@ impl Daemon {
                 drop(reply.send(self.find_session(&id, &scope).map(|session| self.show_session(session))));
             }
             Call::StartSession { start, reply } => drop(reply.send(self.start_session(&peer, start))),
+            Call::Adopt { adopt, reply } => self.adopt(&peer, adopt, reply),
             Call::Release { id, reply } => {
                 let key = self.find_session(&id, &scope).map(|session| session.stamp.key);
                 drop(reply.send(key.and_then(|key| self.release_session(key))));
@@ -129,6 +130,7 @@ impl Daemon {
             Done::Gathered(question) => self.gathered(*question),
             Done::Prepared(prepared, reply) => self.prepared(*prepared, reply),
             Done::Looked(places) => self.looked(places),
+            Done::Adopted(key, taken, reply) => self.adopted(key, *taken, reply),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Everything that can make it act is a variant of `Event`. It must not compute a verdict, nor decide: what
 //! happens to a question is `decision`'s to say, and the order of the effects is carried out as it stands.
 
+mod adopt;
 mod calls;
 mod config;
 mod effects;
@@ -120,6 +121,8 @@ enum Done {
     Prepared(Box<Result<Prepared, PolicyFailure>>, Option<Reply<types::PolicyStatus>>),
     /// The paths of the policy in force were looked up again.
     Looked(Result<Places, resolve::Failure>),
+    /// A tree was taken into its session, or not in whole.
+    Adopted(SessionKey, Box<Result<(), adopt::Failure>>, Reply<types::Session>),
 }
 
 /// All of the daemon's state.

@@ -76,23 +76,19 @@ impl Daemon {
     pub(super) fn start_session(&mut self, peer: &Peer, start: types::StartSession) -> Result<types::Session, Refusal> {
         let failed = |error: kernel::Error| Refusal::Failed(error.to_string());
         self.own_child(peer, start.child_pid)?;
-        let profile = start.profile.unwrap_or_else(|| self.config.default_profile.clone());
-        let index = self.policy.compiled.profiles.get(&profile).copied();
-        let profile_index = index.ok_or_else(|| {
-            let known: Vec<&str> = self.policy.checked.profile_names().collect();
-            Refusal::Unacceptable(format!("the policy has no profile {profile}: it has {}", known.join(", ")))
-        })?;
+        let (profile, profile_index) = self.profile(start.profile)?;
         let now = clock::now();
         let (argv, cwd) = session::started(start.argv, start.cwd);
         let wanted = Start {
-            id: new_id(now.wall).map_err(|error| Refusal::Failed(format!("cannot make an id: {error}")))?,
+            id: new_id(now.wall)?,
             name: start.name,
             profile,
             profile_index,
             serial: self.kernel.next_serial().map_err(failed)?,
             uid: peer.uid,
             root: start.child_pid,
-            keeper: peer.pid,
+            root_started: None,
+            keeper: Some(peer.pid),
             argv,
             cwd,
             started_ns: clock::boottime_ns(),
@@ -108,6 +104,19 @@ impl Daemon {
             Err(refusal) => {
                 self.end_session(key);
                 Err(refusal)
+            }
+        }
+    }
+
+    /// A profile of the policy, or the default one, with its index in the matrix.
+    pub(super) fn profile(&self, wanted: Option<String>) -> Result<(String, u32), Refusal> {
+        let profile = wanted.unwrap_or_else(|| self.config.default_profile.clone());
+        match self.policy.compiled.profiles.get(&profile) {
+            Some(index) => Ok((profile, *index)),
+            None => {
+                let known: Vec<&str> = self.policy.checked.profile_names().collect();
+                let known = known.join(", ");
+                Err(Refusal::Unacceptable(format!("the policy has no profile {profile}: it has {known}")))
             }
         }
     }
@@ -130,8 +139,23 @@ impl Daemon {
         }
     }
 
-    /// Everything that must be in place before the child may execute; its record comes first.
+    /// Everything that must be in place before the child may execute.
     fn enrol(&mut self, peer: &Peer, key: SessionKey, record: &SessionRecord) -> Result<Arc<Stamp>, Refusal> {
+        let cgroup = self.make_session(peer, key, record)?;
+        cgroup.add(record.root).map_err(|failure| Refusal::Failed(failure.to_string()))?;
+        let started = self.own_child(peer, record.root)?;
+        let enrolment = Enrolment { serial: key.serial, started, session: key.slot, reserved: 0 };
+        self.kernel.enrol(record.root, enrolment).map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.sessions.stamp(key).ok_or_else(|| Refusal::Failed("the session is gone".to_owned()))
+    }
+
+    /// A session without processes: its record comes first, then its cgroup, and what the kernel must know of it.
+    pub(super) fn make_session(
+        &mut self,
+        peer: &Peer,
+        key: SessionKey,
+        record: &SessionRecord,
+    ) -> Result<Cgroup, Refusal> {
         let stamp = self.sessions.stamp(key).ok_or_else(|| Refusal::Failed("the session is gone".to_owned()))?;
         let approver = Person { uid: peer.uid, user: peer.user.clone(), pid: peer.pid };
         let entry = Entry {
@@ -143,14 +167,10 @@ impl Daemon {
             return Err(Refusal::Failed("the session was not started: the audit log could not be written".to_owned()));
         }
         let cgroup = Cgroup::create(&self.config.cgroup_dir, &cgroup_name(&stamp));
-        let cgroup = cgroup.and_then(|cgroup| cgroup.add(record.root));
-        cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
-        let failed = |error: kernel::Error| Refusal::Failed(error.to_string());
-        self.kernel.write_session(key.slot, record).map_err(failed)?;
-        let started = self.own_child(peer, record.root)?;
-        let enrolment = Enrolment { serial: key.serial, started, session: key.slot, reserved: 0 };
-        self.kernel.enrol(record.root, enrolment).map_err(failed)?;
-        Ok(stamp)
+        let cgroup = cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
+        let written = self.kernel.write_session(key.slot, record);
+        written.map_err(|error| Refusal::Failed(error.to_string()))?;
+        Ok(cgroup)
     }
 
     /// Gives a session up whose command was not executed.
@@ -290,7 +310,7 @@ impl Daemon {
     }
 }
 
-fn start_refused(refused: StartRefused) -> Refusal {
+pub(super) fn start_refused(refused: StartRefused) -> Refusal {
     let text = refused.to_string();
     match refused {
         StartRefused::Full | StartRefused::TooMany => Refusal::Busy(text),
@@ -299,9 +319,10 @@ fn start_refused(refused: StartRefused) -> Refusal {
     }
 }
 
-fn new_id(now: Timestamp) -> std::io::Result<String> {
+pub(super) fn new_id(now: Timestamp) -> Result<String, Refusal> {
     let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or_default();
-    Ok(Ulid::from_parts(milliseconds, u128::from_le_bytes(random::bytes()?)).to_string())
+    let bytes = random::bytes().map_err(|error| Refusal::Failed(format!("cannot make an id: {error}")))?;
+    Ok(Ulid::from_parts(milliseconds, u128::from_le_bytes(bytes)).to_string())
 }
 
 /// Directories of cgroups that could not be removed yet, since something in them had not gone.

@@ -99,8 +99,10 @@ pub struct Start {
     pub uid: u32,
     /// The first process.
     pub root: u32,
-    /// The process that asks for it.
-    pub keeper: u32,
+    /// When that started, in clock ticks since boot, if it runs already.
+    pub root_started: Option<u64>,
+    /// The process that asks for it and keeps it; none for one that was adopted.
+    pub keeper: Option<u32>,
     /// What will be executed.
     pub argv: Vec<String>,
     /// Where.
@@ -212,11 +214,11 @@ impl Registry {
             stamp: Arc::new(Stamp { id: start.id, name, profile: start.profile, uid: start.uid, key }),
             profile_index: start.profile_index,
             root: start.root,
-            keeper: Some(start.keeper),
+            keeper: start.keeper,
             stage: Stage::Active,
             executed: false,
             deserted: false,
-            since_ticks: start.started_ns / TICK_NS,
+            since_ticks: start.root_started.unwrap_or(start.started_ns / TICK_NS),
             argv: start.argv,
             cwd: start.cwd,
             started: start.started,
@@ -335,7 +337,8 @@ mod tests {
             serial,
             uid: 1000,
             root: 100 + u32::try_from(serial).expect("is small"),
-            keeper: 99,
+            root_started: None,
+            keeper: Some(99),
             argv: vec!["/usr/bin/claude".to_owned()],
             cwd: "/".to_owned(),
             started_ns: 5,

@@ -57,6 +57,13 @@ impl Cgroup {
         self.write("freeze", "cgroup.freeze", "1")
     }
 
+    /// Whether everything in it has stopped.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+    }
+
     /// Lets everything in it go on.
     pub fn thaw(&self) -> Result<(), Failure> {
         self.write("thaw", "cgroup.freeze", "0")

@@ -7,8 +7,8 @@
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Ancestor, Decision, Impact, Notice, Process, Request, RequestState, RuleRef, Session, SessionRef, SessionState,
-    StartSession,
+    Adopt, Ancestor, Decision, Impact, Notice, Process, Request, RequestState, RuleRef, Session, SessionRef,
+    SessionState, StartSession,
 };
 use agent_guard::api::{Refusal, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
@@ -241,6 +241,10 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
         Call::StartSession { start, reply } => {
             drop(reply.send(Ok(session(&start, peer.uid))));
             script.started.push((start, peer.pid));
+        }
+        Call::Adopt { adopt: Adopt { pid, name, profile }, reply } => {
+            let start = StartSession { name, profile, child_pid: pid, argv: vec![], cwd: "/".into() };
+            drop(reply.send(Ok(session(&start, peer.uid))));
         }
         Call::Release { id, reply } => {
             script.released.push(id);

@@ -35,6 +35,7 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/requests/{id}", get(requests::show))
         .route("/v1/requests/{id}/{choice}", post(requests::answer))
         .route("/v1/sessions", get(sessions::list).post(sessions::start))
+        .route("/v1/sessions/adopt", post(sessions::adopt))
         .route("/v1/sessions/{id}", get(sessions::show))
         .route("/v1/sessions/{id}/notices", get(sessions::notices))
         .route("/v1/sessions/{id}/release", post(sessions::release))

@@ -6,7 +6,7 @@ use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
 use crate::api::seats::{Owner, Place};
-use crate::api::types::{ErrorBody, Notice, NoticeKind, Session, StartSession};
+use crate::api::types::{Adopt, ErrorBody, Notice, NoticeKind, Session, StartSession};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -48,6 +48,18 @@ pub(crate) async fn start(
     JsonBody(start): JsonBody<StartSession>,
 ) -> Result<(StatusCode, Json<Session>), Refusal> {
     let session = daemon.call(peer, |reply| Call::StartSession { start, reply }).await?;
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Takes a process that runs already into a session, with all its descendants: one's own, or, for root, anybody's.
+#[utoipa::path(post, path = "/v1/sessions/adopt", tag = "sessions", request_body = Adopt,
+    responses((status = 201, body = Session), (status = "default", body = ErrorBody)))]
+pub(crate) async fn adopt(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    JsonBody(adopt): JsonBody<Adopt>,
+) -> Result<(StatusCode, Json<Session>), Refusal> {
+    let session = daemon.call(peer, |reply| Call::Adopt { adopt, reply }).await?;
     Ok((StatusCode::CREATED, Json(session)))
 }
 

@@ -5,8 +5,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::panic;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, Once, OnceLock};
+use std::sync::{LazyLock, Mutex, MutexGuard, Once, OnceLock};
 
+use agent_guard_common::ABI_VERSION;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -15,8 +16,12 @@ use super::http::{CONTROL_SOCKET, http};
 use super::wait::eventually;
 
 const POLICY: &str = "/etc/agent-guard/policy.yaml";
+/// The directories of pinned programs, by start.
+static LINKS: LazyLock<String> = LazyLock::new(|| format!("/sys/fs/bpf/agent-guard/v{ABI_VERSION}/links"));
 const LOG: &str = "/tmp/daemon.log";
 const AUDIT: &str = "/var/log/agent-guard/audit.jsonl";
+/// Hooks that the guest is to do without, one a line; `xtask/src/test/guests.rs` is the other side.
+const WITHOUT: &str = "/etc/agent-guard-without";
 /// Lines of the daemon's log that a failing test shows.
 const LOG_LINES: usize = 20;
 
@@ -56,6 +61,7 @@ impl Daemon {
             assert!(ended.is_none(), "the daemon ended with {ended:?}: {}", self.log());
             http(CONTROL_SOCKET, "GET", "/v1/status", None).ok().filter(|response| response.status == 200)
         });
+        take_hooks_away();
     }
 
     /// Its process.
@@ -126,6 +132,16 @@ impl Daemon {
 fn write_policy(policy: &str) {
     fs::create_dir_all(Path::new(POLICY).parent().unwrap()).unwrap();
     fs::write(POLICY, policy).unwrap();
+}
+
+/// Takes those hooks away that the guest is to do without: a test that passes all the same proves nothing of them.
+fn take_hooks_away() {
+    let without = fs::read_to_string(WITHOUT).unwrap_or_default();
+    for hook in without.lines() {
+        for start in fs::read_dir(LINKS.as_str()).unwrap() {
+            fs::remove_file(start.unwrap().path().join(hook)).unwrap();
+        }
+    }
 }
 
 /// A guest is gone when its suite has ended: whoever reads of a failure has nothing but what is printed.

@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use agent_guard_common::ABI_VERSION;
-use agent_guard_tests::guest::{Agent, Run, answer, approve, await_request_in, cli, deny, request, status};
+use agent_guard_tests::guest::{Agent, Run, answer, approve, await_request_in, cli, deny, eventually, request, status};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 use serde_json::{Value, json};
 
-use crate::{POLICY, daemon, file, id_of, is_well, run, said};
+use crate::{POLICY, POLICY_FILE, daemon, file, id_of, is_well, run, said};
 
 /// A daemon that must not start, beside the one that runs. Its own directories keep it off the other's.
 fn refused_start(config: &str, args: &[&str]) -> String {
@@ -174,11 +174,18 @@ fn long_fault_a_full_disk_refuses_approvals_instead_of_granting_them_unrecorded(
     let log = "/var/log/agent-guard";
     mount(Some("tmpfs"), log, Some("tmpfs"), MsFlags::empty(), Some("size=16k,mode=700")).unwrap();
     daemon.launch();
-    let held = file("held", "full");
+    let (held, denied) = (file("held", "full"), file("denied", "full"));
+    let mut fills = Agent::guarded("fills");
+    fills.pid();
     let mut tree = Run::shell("full", "rm /srv/held/full; echo rm=$?");
     let id = id_of(&await_request_in("full"));
     let filled = fs::write(format!("{log}/filler"), vec![0; 1 << 16]);
     assert!(filled.is_err(), "the disk is not full");
+    // What is left of the log's own last page goes to refusals; a decision's record is longer than one of theirs.
+    eventually("a record that finds no room", || {
+        assert_eq!(fills.errno(&format!("unlink {}", denied.display())), 1);
+        daemon.log().contains("a record is lost").then_some(())
+    });
     let (status, said_approved) = said(&cli(&["approve", &id]));
     assert_ne!(status, 0, "{said_approved}");
     assert!(said_approved.contains("audit log"), "{said_approved}");
@@ -253,26 +260,29 @@ impl Drop for OtherTypes {
 fn fault_a_policy_that_this_kernel_cannot_enforce_is_refused_and_not_trimmed() {
     let daemon = daemon();
     let denied = file("denied", "no-hook");
-    let mut agent = Agent::guarded("no-hook");
-    let unlink = format!("unlink {}", denied.display());
-    assert_eq!(agent.errno(&unlink), 1);
-    let before = status()["policy"]["generation"].clone();
+    daemon.terminate();
     let types = OtherTypes::without("bpf_lsm_path_rmdir");
     let why = "this kernel cannot enforce delete, which the policy speaks of: it lacks the hooks path_rmdir";
-    let (code, reloaded) = said(&cli(&["policy", "reload"]));
-    assert!(code == 1 && reloaded.contains(why), "{code}: {reloaded}");
-    assert_eq!((status()["policy"]["generation"].clone(), agent.errno(&unlink)), (before, 1), "the old one stays");
     let started = refused_start(ELSEWHERE, &[]);
     assert!(started.contains(why), "{started}");
     let (_, doctor) = run("agent-guard", &["doctor"]);
     assert!(doctor.lines().any(|line| line.contains("path_rmdir")), "{doctor}");
     // A policy that does not speak of it is in force whole.
-    let others = POLICY.replace(" delete,", "");
-    daemon.reload(&others);
+    fs::write(POLICY_FILE, POLICY.replace(" delete,", "")).unwrap();
+    daemon.launch();
+    let mut agent = Agent::guarded("no-hook");
+    let (unlink, rename) = (format!("unlink {}", denied.display()), format!("rename {} /srv/moved", denied.display()));
+    assert_eq!(agent.errno(&rename), 1);
+    let before = status()["policy"]["generation"].clone();
+    fs::write(POLICY_FILE, POLICY).unwrap();
+    let (code, reloaded) = said(&cli(&["policy", "reload"]));
+    assert!(code == 1 && reloaded.contains(why), "{code}: {reloaded}");
+    assert_eq!((status()["policy"]["generation"].clone(), agent.errno(&rename)), (before, 1), "the old one stays");
     assert_eq!(agent.errno(&unlink), 0);
     // The other half: with the hook the policy is taken.
+    daemon.terminate();
     drop(types);
-    daemon.reload(POLICY);
+    daemon.launch();
     file("denied", "no-hook");
     assert_eq!(agent.errno(&unlink), 1);
     is_well(daemon);

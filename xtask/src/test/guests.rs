@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
+use crate::paths;
 use crate::process::Run as _;
 use crate::programs::{Kind, Program};
 use crate::test::Args;
@@ -45,9 +46,21 @@ pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<
         report.section(section);
         guest::fetch_kernels(args.kernels())?;
         let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
-        run_all(args, jobs, &common_payload(programs), rootfs.as_ref(), report);
+        let mut payload = common_payload(programs);
+        payload.extend(without(args)?);
+        run_all(args, jobs, &payload, rootfs.as_ref(), report);
     }
     Ok(())
+}
+
+/// Where a guest finds which hooks it is to do without; `tests/src/guest/daemon.rs` is the other side.
+fn without(args: &Args) -> Result<Option<Payload>> {
+    if args.without.is_empty() {
+        return Ok(None);
+    }
+    let host = paths::vm("run")?.join("without");
+    paths::write(host.clone(), args.without.join("\n"))?;
+    Ok(Some(Payload { host, guest: "/etc/agent-guard-without".to_owned() }))
 }
 
 fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Also run what takes long: tests named `long_…` and those ignored as long
     #[arg(long)]
     long: bool,
+    /// Take this hook away in the guests; may be repeated. Tests that prove what it protects then fail
+    #[arg(long, value_name = "HOOK")]
+    without: Vec<String>,
     /// How many guests run at once: more than this machine has cores, since tests wait more than they compute
     #[arg(long, default_value_t = 3, value_name = "N")]
     jobs: usize,

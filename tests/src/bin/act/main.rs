@@ -10,10 +10,14 @@ mod child;
 mod compat;
 mod exec;
 mod file;
+mod inode;
 mod net;
+mod process;
 mod ring;
 mod stress;
+mod system;
 mod tree;
+mod unix;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
@@ -83,6 +87,10 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
             .or_else(|| net::act(words))
             .or_else(|| compat::act(words))
             .or_else(|| exec::act(words))
+            .or_else(|| inode::act(words))
+            .or_else(|| process::act(words))
+            .or_else(|| system::act(words))
+            .or_else(|| unix::act(words))
             .or_else(|| ring::act(words))
             .or_else(|| tree::act(words))
             .or_else(|| attack::act(words))

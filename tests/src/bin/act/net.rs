@@ -38,18 +38,19 @@ pub(crate) fn raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen
     }
 }
 
-/// A socket for an address; `kind` is `tcp`, `udp`, or either with `-nonblock`.
+/// A socket for an address; `kind` is `tcp`, `udp`, `mptcp`, or one of them with `-nonblock`.
 pub(crate) fn socket(address: SocketAddr, kind: &str) -> Option<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let (name, blocks) = kind.strip_suffix("-nonblock").map_or((kind, 0), |name| (name, libc::SOCK_NONBLOCK));
-    let kind = match name {
-        "tcp" => libc::SOCK_STREAM,
-        "udp" => libc::SOCK_DGRAM,
+    let (kind, protocol) = match name {
+        "tcp" => (libc::SOCK_STREAM, 0),
+        "udp" => (libc::SOCK_DGRAM, 0),
+        "mptcp" => (libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
         _ => return None,
     };
     // SAFETY: the descriptor is new, and owned from here on.
     unsafe {
-        let fd = libc::socket(family, kind | blocks, 0);
+        let fd = libc::socket(family, kind | blocks, protocol);
         assert!(fd >= 0, "{}", std::io::Error::last_os_error());
         Some(OwnedFd::from_raw_fd(fd))
     }

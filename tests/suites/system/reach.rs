@@ -1,0 +1,87 @@
+//! Other forms of an address, other protocols to it, and descriptors from before: the verdict is that of what is reached.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use agent_guard_tests::guest::{Agent, Run};
+
+use crate::policy::{FREE, LABELLED};
+use crate::{EPERM, await_record, daemon, denied, directory};
+
+const ACT: &str = "/usr/local/bin/agent-guard-act";
+
+/// Listens on this host, at the port that the policy labels and at one that it does not.
+fn listeners() -> Vec<TcpListener> {
+    ["127.0.0.1:7777", "[::1]:7777", "127.0.0.1:7778", "[::1]:7778"].map(|at| TcpListener::bind(at).unwrap()).into()
+}
+
+#[test]
+fn egress_by_another_form_of_an_address_gets_the_verdict_of_the_host_that_it_reaches() {
+    daemon();
+    let _listeners = listeners();
+    let mut agent = denied("forms");
+    let mut free = Agent::unguarded();
+    for address in ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"] {
+        let act = format!("connect tcp {address}:7777");
+        assert_eq!(free.errno(&act), 0, "untagged: {act}");
+        assert_eq!(agent.errno(&act), EPERM, "{act}");
+        // A forwarder is known by its port: others of this host are not meant.
+        assert_eq!(agent.errno(&act.replace("7777", "7778")), 0, "{act}");
+    }
+    let (address, other) = ("[64:ff9b::cb00:710a]:80", "[64:ff9b::cb00:720a]:80");
+    let usual = free.errno(&format!("connect tcp {address}"));
+    assert_ne!(usual, EPERM, "untagged");
+    assert_eq!(agent.errno(&format!("connect tcp {address}")), EPERM, "{address}");
+    assert_eq!(agent.errno(&format!("connect tcp {other}")), usual, "{other}");
+    await_record("refused", "forms", "connect", "203.0.113.10:80");
+}
+
+#[test]
+fn egress_by_mptcp_is_tcp_to_whoever_is_at_the_other_end() {
+    daemon();
+    let _listeners = listeners();
+    let mut agent = denied("mptcp");
+    let mut free = Agent::unguarded();
+    assert_eq!(free.errno("connect mptcp 127.0.0.1:7777"), 0, "untagged");
+    assert_eq!(agent.errno("connect mptcp 127.0.0.1:7777"), EPERM);
+    assert_eq!(agent.errno("connect mptcp 127.0.0.1:7778"), 0);
+}
+
+#[test]
+fn escape_by_a_descriptor_from_before_the_session_writes_and_does_not_truncate() {
+    daemon();
+    let path = directory(LABELLED, "inherited");
+    let content = |text: &str| assert_eq!(fs::read_to_string(format!("{path}/f")).unwrap(), text);
+    fs::write(format!("{path}/f"), "before ").unwrap();
+    let line = format!("exec 3>>{path}/f; exec agent-guard run --profile denying --name inherited -- {ACT} serve");
+    let mut agent = Agent::of(Run::spawn("inherited", Command::new("sh").args(["-c", &line])));
+    // Reading and writing are judged when a file is opened: that was before.
+    assert_eq!(agent.errno("fd-write 3 after"), 0);
+    content("before after");
+    assert_eq!(agent.errno("fd-truncate 3"), EPERM);
+    content("before after");
+    assert_eq!(agent.errno(&format!("open {path}/f w")), EPERM, "to open it again");
+    let mut free =
+        Agent::of(Run::spawn("", Command::new("sh").args(["-c", &format!("exec 3>>{path}/f; exec {ACT} serve")])));
+    assert_eq!(free.errno("fd-truncate 3"), 0, "untagged");
+    content("");
+}
+
+#[test]
+fn escape_by_a_copied_and_renamed_binary_is_judged_by_what_it_does() {
+    let (path, other) = (directory(LABELLED, "copied"), directory(FREE, "copied"));
+    let mut agent = denied("copied");
+    fs::write(format!("{path}/f"), "data").unwrap();
+    let mut bytes = fs::read(ACT).unwrap();
+    // Another hash, and the same program.
+    bytes.push(0);
+    fs::write(format!("{other}/np"), bytes).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(format!("{other}/np"), mode).unwrap();
+    agent.act(&format!("exec execve {other}/np once unlink {path}/f"));
+    await_record("refused", "copied", "delete", &format!("{path}/f"));
+    assert!(fs::exists(format!("{path}/f")).unwrap());
+    Agent::unguarded().act(&format!("exec execve {other}/np once unlink {path}/f"));
+    assert!(!fs::exists(format!("{path}/f")).unwrap(), "untagged");
+}

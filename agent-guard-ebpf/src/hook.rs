@@ -195,7 +195,7 @@ pub fn conclude_with<O: Object>(
     standing: &Standing,
 ) -> i32 {
     let is_decided = Facts::decided(finding.cell.verdict, caller.state);
-    let obstacle = if is_decided { Reason::None } else { task::obstacle(caller.task, finding.operation) };
+    let obstacle = if is_decided { Reason::None } else { task::obstacle(finding.operation) };
     conclude_facing(caller, object, finding, passes, standing, obstacle)
 }
 

@@ -131,7 +131,7 @@ pub fn note(caller: &Caller, operation: Operation, standing: &Standing, question
 /// A stop that is taken back before it happens leaves the kernel with signals to look at, and so restarts the call.
 #[inline(always)]
 pub fn again<O: Object>(caller: &Caller, object: &O, operation: Operation) -> bool {
-    if task::obstacle(caller.task, operation) as u32 != Reason::None as u32 {
+    if task::obstacle(operation) as u32 != Reason::None as u32 {
         return false;
     }
     let hash = object.hash(key());

@@ -211,27 +211,49 @@ pub fn session(tag: &Tag) -> (u32, u32) {
 
 /// Why the current call cannot be stopped and restarted; `Reason::None` when it can.
 #[inline(always)]
-pub fn obstacle(task: Pointer, operation: Operation) -> Reason {
+pub fn obstacle(operation: Operation) -> Reason {
+    match obstacle_to(operation as u32) {
+        NO_OBSTACLE => Reason::None,
+        IO_URING => Reason::IoUring,
+        DYING => Reason::Dying,
+        JOB_CONTROL => Reason::JobControl,
+        _ => Reason::NotRestartable,
+    }
+}
+
+const NO_OBSTACLE: u64 = 0;
+const IO_URING: u64 = 1;
+const NOT_RESTARTABLE: u64 = 2;
+const DYING: u64 = 3;
+const JOB_CONTROL: u64 = 4;
+
+/// The same, as numbers: a global function, so that the verifier does not follow all that comes after once for each of
+/// the ways through it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn obstacle_to(operation: u32) -> u64 {
+    let task = current();
     let flags: u32 = task.load(&member::TASK_FLAGS);
     if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
-        return Reason::IoUring;
+        return IO_URING;
     }
     if flags & PF_KTHREAD != 0 {
-        return Reason::NotRestartable;
+        return NOT_RESTARTABLE;
     }
     if flags & (PF_EXITING | PF_DUMPCORE | PF_SIGNALED) != 0 {
-        return Reason::Dying;
+        return DYING;
     }
     let call: u64 = registers(task).load(&member::REGS_ORIG_AX);
     if call == NR_IO_URING_ENTER {
-        return Reason::IoUring;
+        return IO_URING;
     }
     // Work that was queued for the end of the call runs when the call has its result already: it restarts nothing.
     let is_inside = registers(task).load::<u64>(&member::REGS_AX) as i64 == -ENOSYS;
-    if !is_inside || !operation.restarts_in(call, is_compat(task)) {
-        return Reason::NotRestartable;
+    let compat = is_compat(task);
+    if !is_inside || !Operation::numbered(operation).is_some_and(|operation| operation.restarts_in(call, compat)) {
+        return NOT_RESTARTABLE;
     }
-    if job_controlled(task) { Reason::JobControl } else { Reason::None }
+    if job_controlled(task) { JOB_CONTROL } else { NO_OBSTACLE }
 }
 
 /// Whether the current call is one that executes a program.

@@ -61,6 +61,13 @@ macro_rules! operations {
                 match self { $(Self::$name => $holdable),* }
             }
 
+            /// The operation of a number.
+            #[inline(always)]
+            #[must_use]
+            pub const fn numbered(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+
             /// The operation that a policy names.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
@@ -142,7 +149,7 @@ impl TryFrom<u32> for Operation {
     type Error = u32;
 
     fn try_from(number: u32) -> Result<Self, u32> {
-        Self::ALL.get(number as usize).copied().ok_or(number)
+        Self::numbered(number).ok_or(number)
     }
 }
 

@@ -12,7 +12,7 @@ use agent_guard_common::session::Enrolment;
 
 use super::{Daemon, Done, tree};
 use crate::api::{Peer, Refusal, Reply, types};
-use crate::kernel::adopt::Adoption;
+use crate::kernel::adopt::{Adopting, Adoption};
 use crate::session::{self, SessionKey, Start};
 use crate::system::cgroup::Cgroup;
 use crate::system::proc::{self, RunState};
@@ -21,10 +21,10 @@ use crate::text;
 
 /// Bytes of its command line that are kept, for people.
 const ARGV_BYTES: u64 = 4096;
-/// Passes that a tree has to come to rest.
-const PASSES: usize = 100;
+/// How long a tree has to come to rest: less than its caller waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the tree may take to freeze: what sleeps uninterruptibly does not.
-const FREEZING: Duration = Duration::from_secs(2);
+const FREEZING: Duration = Duration::from_secs(1);
 
 /// Why a tree was not taken in whole. What of it was tagged stays in the session.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +36,8 @@ pub(super) enum Failure {
     #[error("it has ended, or is the kernel's own")]
     Gone,
     /// It makes processes faster than they can be tagged.
-    #[error("it was not at rest after {PASSES} passes; {left} threads are not tagged: kill the session, or try again")]
-    Restless {
-        /// Threads that were not tagged at last.
-        left: usize,
-    },
+    #[error("it was not at rest within {} seconds: kill the session", PATIENCE.as_secs())]
+    Restless,
     /// Whoever did it is gone.
     #[error("adopting it was interrupted: kill the session")]
     Interrupted,
@@ -149,23 +146,22 @@ fn is_below(pid: u32, root: u32) -> bool {
 
 /// Tags the tree, and puts it into its cgroup, which freezes it meanwhile.
 fn take_in(adoption: &Adoption, cgroup: &Cgroup) -> Result<(), Failure> {
-    let mut adopting = adoption.load()?;
+    let settled = settle(&mut adoption.load()?, cgroup);
+    if let Err(failure) = cgroup.thaw() {
+        tracing::error!(%failure, "an adopted tree stays frozen: `agent-guard resume` thaws it");
+    }
+    settled
+}
+
+/// Passes until one finds nothing more.
+fn settle(adopting: &mut Adopting, cgroup: &Cgroup) -> Result<(), Failure> {
+    let begun = Instant::now();
     let mut known = BTreeSet::new();
-    let mut done = Ok(());
-    for _ in 0..PASSES {
-        let pass = match adopting.pass() {
-            Ok(pass) => pass,
-            Err(error) => {
-                drop(cgroup.thaw());
-                return Err(error.into());
-            }
-        };
-        let left = pass.failed;
-        if pass.tagged.is_empty() && left == 0 {
-            done = if known.is_empty() { Err(Failure::Gone) } else { Ok(()) };
-            break;
+    while begun.elapsed() < PATIENCE {
+        let pass = adopting.pass()?;
+        if pass.tagged.is_empty() && pass.failed == 0 {
+            return if known.is_empty() { Err(Failure::Gone) } else { Ok(()) };
         }
-        done = Err(Failure::Restless { left });
         for pid in pass.tagged {
             // One that is gone has no descendants that are not tagged; the tag decides, and not the cgroup.
             if known.insert(pid)
@@ -180,10 +176,7 @@ fn take_in(adoption: &Adoption, cgroup: &Cgroup) -> Result<(), Failure> {
         }
         await_frozen(cgroup);
     }
-    if let Err(failure) = cgroup.thaw() {
-        tracing::error!(%failure, "an adopted tree stays frozen: `agent-guard resume` thaws it");
-    }
-    done
+    Err(Failure::Restless)
 }
 
 fn await_frozen(cgroup: &Cgroup) {

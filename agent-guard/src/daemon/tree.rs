@@ -65,7 +65,14 @@ impl Daemon {
     /// After a restart: whatever is in a session that is not halted is woken, so that its hook asks again.
     pub(super) fn wake_all(&mut self) {
         let active = self.sessions.iter().filter(|session| session.stage == Stage::Active);
-        let serials: BTreeSet<u64> = active.map(|session| session.stamp.key.serial).collect();
+        let active: Vec<Arc<Stamp>> = active.map(|session| Arc::clone(&session.stamp)).collect();
+        for stamp in &active {
+            // A daemon that died while it adopted a tree has left it frozen.
+            if let Err(failure) = self.cgroup(stamp).thaw() {
+                tracing::warn!(%failure, session = %stamp.id, "a session may be frozen");
+            }
+        }
+        let serials: BTreeSet<u64> = active.iter().map(|stamp| stamp.key.serial).collect();
         if !serials.is_empty() {
             self.wake_tagged(|serial| serials.contains(&serial));
         }

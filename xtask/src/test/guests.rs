@@ -21,6 +21,10 @@ use crate::test::report::Report;
 
 /// Suites named so replay a story with real tools: they need the Debian root file system.
 const SCENARIO: &str = "scenario";
+/// Scenarios that take long and show little of a kernel that other suites do not: unless more is asked for, each runs on
+/// one, and that on another than the next.
+const ON_ONE_KERNEL: &[(&str, Kernel)] =
+    &[("scenario_incident", Kernel::Oldest), ("scenario_programs", Kernel::Stable)];
 /// Tests named so run only when asked for.
 const LONG: &str = "long_";
 const TIME_LIMIT: Duration = Duration::from_secs(600);
@@ -69,7 +73,11 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
         let tests = names(suite, args)?;
         if !tests.is_empty() {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
-            jobs.extend(args.kernels().iter().map(of_kernel));
+            let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
+            match only.filter(|_| !args.long && args.filter.is_none() && args.kernels.is_empty()) {
+                Some(kernel) => jobs.push_back(of_kernel(&kernel)),
+                None => jobs.extend(args.kernels().iter().map(of_kernel)),
+            }
         }
     }
     Ok(jobs)

@@ -3,7 +3,7 @@
 //! No approval without its record: when a record cannot be written, the effects that depend on it are dropped,
 //! and `decision` makes refusals of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use agent_guard_common::answer::answered;
 use agent_guard_common::session::state;
@@ -73,19 +73,16 @@ impl Daemon {
 
     /// What depends on something that failed is dropped; `decision` hears of it before anything else is done.
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let mut failed = BTreeSet::new();
+        let mut failed = BTreeMap::new();
         for effect in effects {
-            if effect.depends_on().is_some_and(|about| failed.contains(&about)) {
+            if let Some(why) = effect.depends_on().and_then(|about| failed.get(&about)) {
                 if let Effect::Reply { call, .. } = effect {
-                    self.reply(
-                        call,
-                        Err(Refusal::Failed("nothing was approved or released: see the daemon's log".to_owned())),
-                    );
+                    self.reply(call, Err(Refusal::Failed(format!("nothing was approved or released: {why}"))));
                 }
                 continue;
             }
             if let Err(failure) = self.carry_out_one(effect) {
-                failed.insert(failure.about);
+                failed.insert(failure.about, failure.why);
                 self.happen(Event::Failed { about: failure.about, why: failure.why });
             }
         }

@@ -14,6 +14,8 @@ use crate::{paths, programs};
 
 /// The LLVM that bpf-linker and the Debian compiler share.
 pub(crate) const LLVM: &str = "/usr/lib/llvm-22";
+/// Takes out of an object what the kernel does not read.
+const LLVM_OBJCOPY: &str = "/usr/lib/llvm-22/bin/llvm-objcopy";
 /// Lists an object's symbols.
 pub(crate) const LLVM_NM: &str = "/usr/lib/llvm-22/bin/llvm-nm";
 
@@ -106,7 +108,10 @@ pub(crate) fn build(quiet: bool) -> Result<()> {
     let programs = programs::executables(&command.read().context("cannot build the BPF object")?);
     let object = &programs.first().context("the BPF crate has no program")?.path;
     check_symbols(object)?;
-    install(object, Path::new(paths::BPF_OBJECT))
+    // The kernel reads BTF; the rest of what describes the source would be four fifths of what the daemon carries.
+    let stripped = object.with_extension("stripped");
+    Command::new(LLVM_OBJCOPY).arg("--strip-debug").arg(object).arg(&stripped).run()?;
+    install(&stripped, Path::new(paths::BPF_OBJECT))
 }
 
 /// Refuses an object that could panic: the verifier would reject it, without a place in the source.

@@ -1,10 +1,7 @@
 //! Calls as objects: acts that are about the machine, and that no label names.
 
-use agent_guard_common::event::{Event, Head};
+use agent_guard_common::event::Head;
 use agent_guard_common::hash::{Sip, SipKey};
-use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::UNLABELLED;
-use agent_guard_common::verdict::Reason;
 
 use crate::hook::{Caller, Object};
 use crate::kernel::member;
@@ -29,13 +26,6 @@ impl Call {
 }
 
 impl Object for Call {
-    const HAS_PATHS: bool = false;
-
-    #[inline(always)]
-    fn labels(&self, _: u32, _: Operation) -> Result<[u16; 2], Reason> {
-        Ok([UNLABELLED; 2])
-    }
-
     #[inline(always)]
     fn hash(&self, key: SipKey) -> u64 {
         let mut sip = Sip::new(key);
@@ -48,7 +38,4 @@ impl Object for Call {
         head.ino = self.number;
         head.dev = u32::from(self.compat);
     }
-
-    #[inline(always)]
-    fn paths(&self, _: &mut Event) {}
 }

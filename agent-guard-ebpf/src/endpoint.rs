@@ -1,6 +1,6 @@
 //! Endpoints as objects: an address, a port and a protocol, labelled by the longest prefix.
 
-use agent_guard_common::event::{Event, Head};
+use agent_guard_common::event::Head;
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{ENDPOINT_SLOT_BITS, EndpointKey, UNLABELLED, endpoint_label};
@@ -114,8 +114,6 @@ const fn meant(address: [u8; 16]) -> [u8; 16] {
 }
 
 impl Object for Endpoint {
-    const HAS_PATHS: bool = false;
-
     #[inline(always)]
     fn labels(&self, slot: u32, _: Operation) -> Result<[u16; 2], Reason> {
         let key = Key::new(ENDPOINT_SLOT_BITS + 128, EndpointKey { slot: slot.to_be(), address: self.address });
@@ -141,7 +139,4 @@ impl Object for Endpoint {
         head.port = u32::from(self.port);
         head.protocol = u32::from(self.protocol);
     }
-
-    #[inline(always)]
-    fn paths(&self, _: &mut Event) {}
 }

@@ -8,7 +8,7 @@ use agent_guard_common::counter::{Place, judged};
 use agent_guard_common::event::{Event, Head, kind};
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::{Cell, row_index};
+use agent_guard_common::rule::{Cell, UNLABELLED, row_index};
 use agent_guard_common::session::state;
 use agent_guard_common::verdict::{Facts, Judgement, Reason, Verdict, judge};
 
@@ -23,18 +23,22 @@ const EPERM: i32 = -1;
 /// ERESTARTNOINTR: the kernel runs the call again when the thread has been continued.
 pub const RESTART: i32 = -513;
 
-/// What a hook is about.
+/// What a hook is about. One that no label names and that has no path says only what it is.
 pub trait Object {
+    /// Whether it has paths.
+    const HAS_PATHS: bool = false;
     /// The labels of its ends, twice the same for an object with one; or why they cannot be told.
-    fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason>;
+    #[inline(always)]
+    fn labels(&self, _slot: u32, _operation: Operation) -> Result<[u16; 2], Reason> {
+        Ok([UNLABELLED; 2])
+    }
     /// Hash of the identity, so that an answer fits no other object.
     fn hash(&self, key: SipKey) -> u64;
     /// Writes the object into an event's common part.
     fn describe(&self, head: &mut Head);
     /// Writes its paths; only objects that have some are told at length.
-    fn paths(&self, event: &mut Event);
-    /// Whether it has paths.
-    const HAS_PATHS: bool;
+    #[inline(always)]
+    fn paths(&self, _event: &mut Event) {}
 }
 
 /// What the policy says of an act.
@@ -111,8 +115,13 @@ impl Caller {
 #[inline(always)]
 pub fn gate<O: Object>(object: &O, operation: Operation) -> i32 {
     let Some(caller) = Caller::current() else { return PASS };
-    let finding = find(object, &caller.policy, operation);
-    conclude(&caller, object, &finding, 1)
+    decide(&caller, object, operation)
+}
+
+/// Judges one operation of a caller.
+#[inline(always)]
+pub fn decide<O: Object>(caller: &Caller, object: &O, operation: Operation) -> i32 {
+    conclude(caller, object, &find(object, &caller.policy, operation), 1)
 }
 
 /// What the policy says of one operation.
@@ -166,7 +175,7 @@ pub fn passes_unseen(caller: &Caller, finding: &Finding) -> bool {
 /// Judges a finding and does what the judgement says. `passes`: hooks that one approval must let through.
 #[inline(always)]
 pub fn conclude<O: Object>(caller: &Caller, object: &O, finding: &Finding, passes: u32) -> i32 {
-    // Where nothing can be held there is no question either; a halted session parks without one.
+    // Where nothing can be held there is no question either.
     let standing = if Facts::decided(finding.cell.verdict, caller.state) || !finding.operation.holdable() {
         Standing::NONE
     } else {

@@ -1,10 +1,7 @@
 //! Processes as objects: those outside the caller's session, whom no label names.
 
-use agent_guard_common::event::{Event, Head};
+use agent_guard_common::event::Head;
 use agent_guard_common::hash::{Sip, SipKey};
-use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::UNLABELLED;
-use agent_guard_common::verdict::Reason;
 
 use crate::hook::{Caller, Object};
 use crate::kernel::{Pointer, copy, member};
@@ -23,13 +20,6 @@ impl Process {
 }
 
 impl Object for Process {
-    const HAS_PATHS: bool = false;
-
-    #[inline(always)]
-    fn labels(&self, _: u32, _: Operation) -> Result<[u16; 2], Reason> {
-        Ok([UNLABELLED; 2])
-    }
-
     #[inline(always)]
     fn hash(&self, key: SipKey) -> u64 {
         let mut sip = Sip::new(key);
@@ -44,7 +34,4 @@ impl Object for Process {
         // A name that cannot be read is shown as none; that is counted.
         copy(&mut head.address, self.0.number() + u64::from(member::TASK_NAME.load()));
     }
-
-    #[inline(always)]
-    fn paths(&self, _: &mut Event) {}
 }

@@ -51,9 +51,9 @@ pub const HOOKS: &[Hook] = &[
     lsm("file_mprotect", &[Exec]),
     lsm("file_open", &[Read, Write, Truncate]),
     lsm("file_receive", &[Read, Write]),
-    lsm("file_ioctl", &[Write, Attribute, Terminal]),
+    lsm("file_ioctl", &[Write, Delete, Attribute, Terminal]),
     // Before 6.8 `file_ioctl` is called for 32-bit programs too.
-    newer("file_ioctl_compat", &[Write, Attribute, Terminal]),
+    newer("file_ioctl_compat", &[Write, Delete, Attribute, Terminal]),
     lsm("path_mknod", &[Create]),
     lsm("path_mkdir", &[Create]),
     lsm("path_symlink", &[Create]),

@@ -17,7 +17,7 @@ use crate::mounted::Mounted;
 fn judge(place: impl FnOnce() -> Option<Mounted>) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     match place() {
-        Some(place) => hook::conclude(&caller, &place, &hook::find(&place, &caller.policy, Operation::Mount), 1),
+        Some(place) => hook::decide(&caller, &place, Operation::Mount),
         None => unreadable(&caller),
     }
 }

@@ -37,9 +37,7 @@ pub fn socket_create(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(caller) = Caller::current() else { return 0 };
-    let call = Call::of(&caller);
-    let finding = hook::find(&call, &caller.policy, Operation::RawSocket);
-    hook::conclude(&caller, &call, &finding, 1)
+    hook::decide(&caller, &Call::of(&caller), Operation::RawSocket)
 }
 
 /// Whether hooks see where a socket's messages go, or they leave the machine by no network.
@@ -62,10 +60,7 @@ const fn is_seen(family: u32, kind: u32, protocol: u32) -> bool {
 fn reach(socket: Pointer, address: u64, unspec_is_address: bool) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     match Destination::read(socket, address, unspec_is_address) {
-        Destination::Endpoint(endpoint) => {
-            let finding = hook::find(&endpoint, &caller.policy, Operation::Connect);
-            hook::conclude(&caller, &endpoint, &finding, 1)
-        }
+        Destination::Endpoint(endpoint) => hook::decide(&caller, &endpoint, Operation::Connect),
         Destination::Elsewhere => 0,
         Destination::Unreadable => {
             let finding = Finding::undecided(Operation::Connect, Reason::Undecided);

@@ -19,8 +19,7 @@ fn reach(context: &LsmContext, argument: usize, operation: Operation) -> i32 {
     if process.is_inside(&caller) {
         return 0;
     }
-    let finding = hook::find(&process, &caller.policy, operation);
-    hook::conclude(&caller, &process, &finding, 1)
+    hook::decide(&caller, &process, operation)
 }
 
 /// kernel/ptrace.c, `__ptrace_may_access(child, mode)`: `ptrace`, `process_vm_writev`, `/proc/PID/mem`, `pidfd_getfd`.

@@ -17,16 +17,13 @@ pub fn capable(context: LsmContext) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     let call = Call::of(&caller);
     let Some(operation) = Operation::of_privileged(context.arg::<u32>(2), call.number, call.compat) else { return 0 };
-    let finding = hook::find(&call, &caller.policy, operation);
-    hook::conclude(&caller, &call, &finding, 1)
+    hook::decide(&caller, &call, operation)
 }
 
 #[inline(always)]
 fn judge(operation: Operation) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
-    let call = Call::of(&caller);
-    let finding = hook::find(&call, &caller.policy, operation);
-    hook::conclude(&caller, &call, &finding, 1)
+    hook::decide(&caller, &Call::of(&caller), operation)
 }
 
 /// kernel/bpf/syscall.c, `__sys_bpf`.

@@ -47,7 +47,7 @@ fn reach(other: Pointer) -> i32 {
         return 0;
     }
     match Place::of(other) {
-        Place::Bound(entry) => hook::conclude(&caller, &entry, &hook::find(&entry, &caller.policy, REACH), 1),
-        Place::Named(name) => hook::conclude(&caller, &name, &hook::find(&name, &caller.policy, REACH), 1),
+        Place::Bound(entry) => hook::decide(&caller, &entry, REACH),
+        Place::Named(name) => hook::decide(&caller, &name, REACH),
     }
 }

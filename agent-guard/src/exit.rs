@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_refusal_exits_by_its_status() {
-        let refused = |status| client::Error::Refused { status, code: String::new(), message: String::new() };
+        let refused =
+            |status| client::Error::Refused { status, code: String::new(), message: String::new(), unread: false };
         let expected = [
             (403, Exit::NOT_PERMITTED),
             (404, Exit::UNKNOWN),

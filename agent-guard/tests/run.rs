@@ -5,7 +5,7 @@
 mod common;
 
 use agent_guard::api::types::{Notice, NoticeKind};
-use common::{Daemon, scratch};
+use common::{Daemon, connect, scratch};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -87,6 +87,20 @@ fn a_session_that_is_refused_does_not_run_the_command() {
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("no profile nosuch"), "{}", stderr(&output));
     assert!(!file.exists());
+}
+
+#[test]
+fn a_run_that_finds_no_seat_waits_for_one() {
+    let daemon = Daemon::start();
+    // As many as one user may have: see `CONNECTIONS` of the server.
+    let crowd: Vec<_> = (0..64).map(|_| connect(&daemon.dir, "agent.sock")).collect();
+    let child = run(&daemon.dir, &["true"]).stderr(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(daemon.script.lock().unwrap().started.is_empty(), "there is no seat for it yet");
+    drop(crowd);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(daemon.script.lock().unwrap().started.len(), 1, "and it has asked once");
 }
 
 #[test]

@@ -9,9 +9,11 @@ use super::types::{
     Status,
 };
 use http_body_util::{BodyExt as _, Full};
+use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, StatusCode};
+use hyper::header::RETRY_AFTER;
+use hyper::http::response::Parts;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +25,9 @@ use tokio::net::UnixStream;
 
 /// Time for a whole call that is not a stream; the daemon gives its loop ten seconds of it.
 const CALL_TIME: Duration = Duration::from_secs(15);
+
+/// Wait before a call is made again that found no seat: the first, doubled each time, and the last, after six seconds.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(3200));
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +80,8 @@ pub enum Error {
         code: String,
         /// What the daemon says.
         message: String,
+        /// Whether nothing of the call was read, so that it may be made again.
+        unread: bool,
     },
 }
 
@@ -178,17 +185,28 @@ impl Client {
             let body = self.send(by, method, path, body).await?;
             Ok(body.collect().await?.to_bytes())
         };
-        tokio::time::timeout(CALL_TIME, call).await.unwrap_or(Err(Error::Timeout))
+        in_time(call).await
     }
 
     async fn stream<T>(&self, by: By, path: &str) -> Result<Lines<T>, Error> {
-        let call = self.send(by, Method::GET, path, Bytes::new());
-        let body = tokio::time::timeout(CALL_TIME, call).await.unwrap_or(Err(Error::Timeout))?;
+        let body = in_time(self.send(by, Method::GET, path, Bytes::new())).await?;
         Ok(Lines { body, buffer: Vec::new(), item: PhantomData })
     }
 
-    /// Sends a call and returns the body of its answer, or the error that the answer is.
+    /// Sends a call, again while it finds no seat: many agents may be started at one instant.
     async fn send(&self, by: By, method: Method, path: &str, body: Bytes) -> Result<Incoming, Error> {
+        let (mut pause, last) = PAUSES;
+        loop {
+            match self.send_once(by, method.clone(), path, body.clone()).await {
+                Err(Error::Refused { unread: true, .. }) if pause <= last => tokio::time::sleep(pause).await,
+                other => return other,
+            }
+            pause *= 2;
+        }
+    }
+
+    /// Sends a call and returns the body of its answer, or the error that the answer is.
+    async fn send_once(&self, by: By, method: Method, path: &str, body: Bytes) -> Result<Incoming, Error> {
         let stream = match by {
             By::Control => self.connect(CONTROL_SOCKET).await?,
             By::Agent => self.connect(AGENT_SOCKET).await?,
@@ -204,12 +222,11 @@ impl Client {
         let request = request.header("content-type", "application/json").body(Full::new(body));
         let request = request.map_err(|_invalid| unknown_path(path))?;
         let response = sender.send_request(request).await?;
-        let status = response.status();
-        if status.is_success() {
+        if response.status().is_success() {
             return Ok(response.into_body());
         }
-        let text = response.into_body().collect().await?.to_bytes();
-        Err(refused(status, &text))
+        let (head, body) = response.into_parts();
+        Err(refused(&head, &body.collect().await?.to_bytes()))
     }
 
     async fn connect(&self, name: &str) -> Result<UnixStream, Error> {
@@ -254,17 +271,24 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(text).map_err(|source| Error::Unreadable { source })
 }
 
-fn refused(status: StatusCode, text: &[u8]) -> Error {
+/// The result of a call, if it comes in time.
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(CALL_TIME, call).await.unwrap_or(Err(Error::Timeout))
+}
+
+fn refused(head: &Parts, text: &[u8]) -> Error {
     match serde_json::from_slice(text) {
         Ok(ErrorBody { error: ErrorDetail { code, message } }) => {
-            Error::Refused { status: status.as_u16(), code, message }
+            let unread = head.headers.contains_key(RETRY_AFTER);
+            Error::Refused { status: head.status.as_u16(), code, message, unread }
         }
         Err(source) => Error::Unreadable { source },
     }
 }
 
 fn unknown_path(path: &str) -> Error {
-    Error::Refused { status: 404, code: "unknown-call".to_owned(), message: format!("no such call: {path}") }
+    let message = format!("no such call: {path}");
+    Error::Refused { status: 404, code: "unknown-call".to_owned(), message, unread: false }
 }
 
 /// A piece of a path or query with everything that is not plainly itself written as `%XX`.

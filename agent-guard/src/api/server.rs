@@ -8,7 +8,7 @@ use super::call::Incoming;
 use super::impatient::Impatient;
 use super::peer::Peer;
 use super::routes::{self, Loop};
-use super::seats::{Owner, Place, Seats};
+use super::seats::{Owner, Place, Seat, Seats};
 use crate::system::socket::{self, SocketDirectory};
 use crate::system::user;
 use axum::{Extension, Router};
@@ -20,6 +20,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,6 +40,8 @@ const BRIEF_TIME: Duration = Duration::from_secs(30);
 const TAKING_TIME: Duration = Duration::from_secs(30);
 /// Time for what is still being answered when the daemon goes.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
+/// Time to go for a client that was turned away.
+const TURNING_TIME: Duration = Duration::from_secs(1);
 /// Wait after an `accept` that failed for want of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -146,6 +149,7 @@ pub async fn serve(
     let router = routes::router(Loop::new(calls, Seats::new(STREAMS), Seats::new(GUARDED_STREAMS)));
     // Each door has its own seats: whoever crowds the one that is open to everybody keeps no approver out.
     let (control_seats, agent_seats) = (Seats::new(CONNECTIONS), Seats::new(CONNECTIONS));
+    let farewells = Seats::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -171,7 +175,12 @@ pub async fn serve(
                 let router = router.clone().layer(Extension(peer)).layer(Extension(place.clone()));
                 drop(connections.spawn(converse(stream, router, place)));
             }
-            None => turn_away(&stream),
+            None => {
+                turn_away(&stream);
+                if let Some(seat) = farewells.take(Owner::User(peer.uid)) {
+                    drop(connections.spawn(take_in(stream, seat)));
+                }
+            }
         }
     }
     drop(tokio::time::timeout(FAREWELL_TIME, async { while connections.join_next().await.is_some() {} }).await);
@@ -200,12 +209,24 @@ async fn converse(stream: UnixStream, router: Router, place: Place) {
     }
 }
 
-/// Says that there is no seat, as far as that goes without waiting.
+/// Says that there is no seat, as far as that goes without waiting. Nothing of the call is read as one, so that whoever
+/// sees `retry-after` may make it again.
 fn turn_away(stream: &UnixStream) {
     const FULL: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
         {\"error\":{\"code\":\"busy\",\"message\":\"too many connections: try again in a few seconds\"}}\n";
     if stream.try_write(FULL).is_err() {
         tracing::debug!("a client was turned away without a word");
+    }
+}
+
+/// Takes in what a client that was turned away writes: one that cannot write its call does not look for the answer.
+async fn take_in(mut stream: UnixStream, _seat: Seat) {
+    let farewell = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    if !matches!(tokio::time::timeout(TURNING_TIME, farewell).await, Ok(Ok(_))) {
+        tracing::debug!("a client that was turned away did not go");
     }
 }

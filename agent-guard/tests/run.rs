@@ -7,6 +7,7 @@ mod common;
 use agent_guard::api::types::{Notice, NoticeKind};
 use common::{Daemon, connect, scratch};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -204,6 +205,34 @@ fn a_held_process_is_woken_when_the_daemon_is_gone() {
     assert_eq!(output.status.code(), Some(5));
     assert!(begin.elapsed() > Duration::from_secs(3), "not before the hooks know: {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_process_is_woken_that_a_daemon_held_which_came_and_went_unheard() {
+    let mut daemon = Daemon::start();
+    let dir = daemon.dir.clone();
+    let file = dir.join("now");
+    let script = format!("while [ ! -e {} ]; do sleep 0.1; done; kill -STOP $$; exit 5", file.display());
+    let mut child = run(&dir, &["sh", "-c", &script]).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the keeper listens", || !daemon.script.lock().unwrap().streams.is_empty());
+    daemon.stop();
+    // Long enough for the keeper to have given up looking for somebody who is stopped.
+    sleep(Duration::from_secs(12));
+    // It has no time to be heard.
+    drop(UnixListener::bind(dir.join("agent.sock")).or_else(|_there| {
+        fs::remove_file(dir.join("agent.sock"))?;
+        UnixListener::bind(dir.join("agent.sock"))
+    }));
+    fs::write(file, "").unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() && begin.elapsed() < Duration::from_secs(15) {
+        sleep(Duration::from_millis(20));
+    }
+    // A command that is still stopped must not outlive the test.
+    let command = daemon.script.lock().unwrap().started[0].0.child_pid.cast_signed();
+    kill_process(Pid::from_raw(command).unwrap(), Signal::CONT).ok();
+    assert!(begin.elapsed() < Duration::from_secs(15), "it is still stopped");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
 #[test]

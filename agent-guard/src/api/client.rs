@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::UnixStream;
 
 /// Time for a whole call that is not a stream; the daemon gives its loop ten seconds of it.
@@ -107,6 +107,12 @@ impl Client {
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
         Self { run_dir: run_dir.to_owned() }
+    }
+
+    /// When the daemon that listens, or the last one that did, has made its socket; none where there is none to see.
+    #[must_use]
+    pub fn daemon_born(&self) -> Option<SystemTime> {
+        std::fs::symlink_metadata(self.run_dir.join(AGENT_SOCKET)).and_then(|socket| socket.modified()).ok()
     }
 
     /// The daemon's own state.

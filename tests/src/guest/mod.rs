@@ -17,6 +17,6 @@ pub use self::api::{
 pub use self::daemon::Daemon;
 pub use self::http::{AGENT_SOCKET, CONTROL_SOCKET, Response, exchange, http};
 pub use self::maps::{PinnedMap, unused_answers};
-pub use self::process::{as_user, pids_of, proc_state, state_of_thread};
+pub use self::process::{as_user, pids_of, proc_state, processes, state_of_thread};
 pub use self::run::Run;
 pub use self::wait::{PATIENCE, eventually, never_within};

@@ -44,6 +44,22 @@ pub fn pids_of(text: &str) -> Vec<u32> {
     pids().filter(has_text).collect()
 }
 
+/// Every process, for whoever reads of a test that failed: its state, parent, line, and where in the kernel it is.
+#[must_use]
+pub fn processes() -> String {
+    let of = |pid: u32, file: &str| {
+        let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&text).replace(['\0', '\n'], " ")
+    };
+    let line = |pid: u32| {
+        let stat = of(pid, "stat");
+        let fields: String = stat.split(' ').take(4).collect::<Vec<_>>().join(" ");
+        format!("{fields}: {}[{}] {}\n", of(pid, "cmdline"), of(pid, "syscall"), of(pid, "stack"))
+    };
+    // Threads of the kernel have no command line.
+    pids().filter(|pid| !of(*pid, "cmdline").is_empty()).map(line).collect()
+}
+
 /// Makes a command run as one of the guest's users (1000 agent, 1001 approver, 1002 mallory).
 pub fn as_user(command: &mut Command, uid: u32) -> &mut Command {
     let become_user = move || {

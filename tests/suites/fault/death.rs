@@ -10,7 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agent_guard_tests::guest::{
-    Run, answer, approve, await_request_in, cli, eventually, never_within, proc_state, request, requests, sessions,
+    Run, answer, approve, await_request_in, cli, eventually, never_within, proc_state, processes, request, requests,
+    sessions,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -44,7 +45,12 @@ fn nothing_escapes(rounds: u32) {
     fs::write("/srv/bait", "bait").unwrap();
     drop(fs::remove_file("/tmp/attempts-over"));
     let labels = ["held", "denied", "held", "denied"];
-    labels.iter().for_each(|label| drop(file(label, "keep")));
+    for label in labels {
+        // What an earlier test has left there is no sign of an escape.
+        fs::remove_dir_all(format!("/srv/{label}")).unwrap();
+        fs::create_dir(format!("/srv/{label}")).unwrap();
+        drop(file(label, "keep"));
+    }
     let mut trees: Vec<Run> = labels
         .iter()
         .enumerate()
@@ -60,7 +66,7 @@ fn nothing_escapes(rounds: u32) {
         for (tree, before) in trees.iter().zip(before) {
             let begun = Instant::now();
             while tree.stdout().len() <= before {
-                assert!(begun.elapsed() < LONG, "no attempt without a daemon: {tree:?}");
+                assert!(begun.elapsed() < LONG, "no attempt without a daemon: {tree:?}\n{}", processes());
                 sleep(Duration::from_millis(50));
             }
         }

@@ -21,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn follow(client: Client, session: Session) {
     let cgroup = session.cgroup.clone().map(|path| Cgroup::existing(path.into()));
     let mut silence = Silence::begin();
+    let mut born = client.daemon_born();
     let mut pause = PAUSE;
     loop {
         // A daemon that hangs still takes connections: it has no more time to answer than to speak.
@@ -35,7 +36,13 @@ pub(super) async fn follow(client: Client, session: Session) {
             }
             // The daemon is there, and the session is not (any more).
             Err(Error::Refused { status: 404, .. }) => return,
-            Err(_) => {}
+            Err(error) => {
+                let last = std::mem::replace(&mut born, client.daemon_born());
+                // One that has come and gone between two tries has left another socket.
+                if last != born || !matches!(error, Error::DaemonAbsent { .. }) {
+                    silence.is_doubtful();
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);

@@ -12,28 +12,37 @@ use std::time::{Duration, Instant};
 /// The daemon's last heartbeat is stale for every hook after this.
 const STALE: Duration = Duration::from_nanos(HEARTBEAT_STALE_NS).saturating_add(Duration::from_millis(500));
 
+/// Looks that find nobody stopped before the rest is the user's own affair: a thread that was told to stop may have been
+/// kept from it for seconds by a machine that is busy.
+const LOOKS: u32 = 5;
+
 /// A time without the daemon.
 #[derive(Debug)]
 pub(super) struct Silence {
     since: Instant,
-    /// Whether held processes may be left.
-    held: bool,
+    /// Looks in a row that found nobody stopped.
+    vain: u32,
     told: bool,
 }
 
 impl Silence {
     /// It begins now.
     pub(super) fn begin() -> Self {
-        Self { since: Instant::now(), held: true, told: false }
+        Self { since: Instant::now(), vain: 0, told: false }
     }
 
-    /// Wakes what is stopped, until nothing is; then a stop is the user's own. True the first time.
+    /// There is, or was for a moment, a daemon that this keeper has not heard: what was judged then may be held.
+    pub(super) fn is_doubtful(&mut self) {
+        self.vain = 0;
+    }
+
+    /// Wakes what is stopped, until nothing is any more; then a stop is the user's own. True the first time.
     pub(super) fn wake_held(&mut self, cgroup: Option<&Cgroup>, root: u32) -> bool {
         if self.since.elapsed() < STALE {
             return false;
         }
-        if self.held {
-            self.held = wake_stopped(cgroup, root);
+        if self.vain < LOOKS {
+            self.vain = if wake_stopped(cgroup, root) { 0 } else { self.vain + 1 };
         }
         !std::mem::replace(&mut self.told, true)
     }

@@ -11,6 +11,7 @@ mod setup;
 mod test;
 mod tidy;
 mod vm;
+mod weaken;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Verb {
     Test(test::Args),
     /// Replay the incident in a guest, unguarded and guarded
     Demo(demo::Args),
+    /// Take protections away one by one, and see the tests fail that prove them
+    Weaken(weaken::Args),
     /// Check what of the project's style a tool can hold
     Tidy,
 }
@@ -53,6 +56,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Vm(args) => vm::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Weaken(args) => weaken::run(&args),
         Verb::Tidy => tidy::check().map(|()| ExitCode::SUCCESS),
     }
 }

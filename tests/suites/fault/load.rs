@@ -135,8 +135,13 @@ fn many_questions_are_small(sessions: u64, questions: u64) {
         serde_json::from_str(&said(&cli(&["requests", "--state", "pending", "--json"])).1).unwrap();
     assert!(listed.len() as u64 >= all);
     let memory = resident(daemon.pid());
-    assert!(memory < 32 * 1024, "{memory} KiB with {sessions} sessions and {all} requests");
-    eprintln!("the daemon has {memory} KiB with {sessions} sessions and {all} requests");
+    let said = format!("{memory} KiB with {sessions} sessions and {all} requests");
+    assert!(
+        memory < 32 * 1024,
+        "{said}: {}",
+        fs::read_to_string(format!("/proc/{}/smaps_rollup", daemon.pid())).unwrap()
+    );
+    eprintln!("the daemon has {said}");
     assert_eq!(status()["failures"], failures, "no act of the kernel's own has failed");
     drop(trees);
     eventually("no more sessions", || (pending()? == before).then_some(()));

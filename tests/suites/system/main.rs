@@ -12,6 +12,7 @@ mod machine;
 mod policy;
 mod process;
 mod reach;
+mod stacked;
 mod unix;
 
 use std::fs;

@@ -1,18 +1,23 @@
 //! The suite's policy: profiles that deny, audit or hold whatever can be, and labels for what can be labelled.
 
-use std::fs;
+use std::fs::{self, File};
+use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 
 /// Where files are that a profile's verdict is about, and where none is.
 pub(crate) const LABELLED: &str = "/t/labelled";
 pub(crate) const FREE: &str = "/t/free";
+/// An overlay of two layers; what lies in its directory `prod` is labelled, and what lies in `other` is not.
+pub(crate) const OVERLAY: &str = "/t/overlay";
+/// A file system that gives a number again that has become free; its file `kept` is labelled.
+pub(crate) const DISK: &str = "/t/disk";
 
 const TEXT: &str = r#"
 version: 1
 timeout: 120s
 labels:
-  files: { paths: [/t/labelled] }
+  files: { paths: [/t/labelled, /t/overlay/prod, /t/disk/kept] }
   disks: { devices: [block, char 1:1] }
   cloud:
     endpoints:
@@ -80,5 +85,32 @@ pub(crate) fn prepare() -> String {
     for directory in [LABELLED, FREE, "/t/doors"] {
         fs::create_dir_all(directory).unwrap();
     }
+    overlay();
+    disk();
     TEXT.to_owned()
+}
+
+fn overlay() {
+    let layer = |name: &str| format!("/t/layers/{name}");
+    for directory in ["lower/prod/sub", "lower/other", "upper", "work"] {
+        fs::create_dir_all(layer(directory)).unwrap();
+    }
+    for file in ["prod/f", "prod/sub/g", "other/f"] {
+        fs::write(layer(&format!("lower/{file}")), "lower").unwrap();
+    }
+    fs::create_dir(OVERLAY).unwrap();
+    let options = format!("lowerdir={},upperdir={},workdir={}", layer("lower"), layer("upper"), layer("work"));
+    mount(Some("o"), OVERLAY, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
+}
+
+fn disk() {
+    let image = "/t/disk.img";
+    File::create(image).unwrap().set_len(8 << 20).unwrap();
+    fs::create_dir(DISK).unwrap();
+    for command in [&["mke2fs", "-F", image][..], &["mount", "-t", "ext4", "-o", "loop", image, DISK]] {
+        let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+    fs::write(format!("{DISK}/kept"), "kept").unwrap();
+    fs::create_dir(format!("{DISK}/free")).unwrap();
 }

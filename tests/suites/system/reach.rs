@@ -1,8 +1,9 @@
 //! Other forms of an address, other protocols to it, and descriptors from before: the verdict is that of what is reached.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
+use std::thread;
 
 use agent_guard_tests::guest::{Agent, Run};
 
@@ -35,6 +36,48 @@ fn egress_by_another_form_of_an_address_gets_the_verdict_of_the_host_that_it_rea
     assert_eq!(agent.errno(&format!("connect tcp {address}")), EPERM, "{address}");
     assert_eq!(agent.errno(&format!("connect tcp {other}")), usual, "{other}");
     await_record("refused", "forms", "connect", "203.0.113.10:80");
+}
+
+/// Answers every question about an IPv4 address with this one, as a resolver of the agent's own would.
+fn resolver(address: [u8; 4]) {
+    let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            // A name, a NUL, two bytes of type and two of class (RFC 1035, 4.1.2).
+            let name = query[12..length].iter().position(|byte| *byte == 0).unwrap();
+            let question = &query[12..12 + name + 5];
+            let is_ipv4 = question[name + 2] == 1;
+            let mut answer = query[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
+            answer.extend(question);
+            if is_ipv4 {
+                // The name of the question, an IPv4 address of the internet, for a second.
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+                answer.extend(address);
+            }
+            socket.send_to(&answer, from).unwrap();
+        }
+    });
+}
+
+#[test]
+fn egress_by_another_name_of_a_labelled_address_gets_the_verdict_of_the_address() {
+    daemon();
+    fs::write("/etc/nsswitch.conf", "hosts: files dns\n").unwrap();
+    fs::write("/etc/resolv.conf", "nameserver 127.0.0.1\n").unwrap();
+    fs::write("/etc/hosts", "203.0.113.10 harmless.example\n203.0.114.10 other.example\n").unwrap();
+    resolver([203, 0, 113, 11]);
+    let mut agent = denied("names");
+    let mut free = Agent::unguarded();
+    for name in ["harmless.example:80", "rebound.example:80"] {
+        let act = format!("connect-name tcp {name}");
+        assert_ne!(free.errno(&act), EPERM, "untagged: {name}");
+        assert_eq!(agent.errno(&act), EPERM, "{name}");
+    }
+    await_record("refused", "names", "connect", "203.0.113.10:80");
+    await_record("refused", "names", "connect", "203.0.113.11:80");
+    assert_ne!(agent.errno("connect-name tcp other.example:80"), EPERM, "an address without a label");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
         if !tests.is_empty() {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
             let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
-            match only.filter(|_| !args.long && args.filter.is_none() && args.kernels.is_empty()) {
+            match only.filter(|_| !args.long && args.filters.is_empty() && args.kernels.is_empty()) {
                 Some(kernel) => jobs.push_back(of_kernel(&kernel)),
                 None => jobs.extend(args.kernels().iter().map(of_kernel)),
             }

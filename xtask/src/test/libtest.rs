@@ -11,8 +11,10 @@ use std::time::Instant;
 pub(crate) enum Outcome {
     /// It ran and held.
     Passed,
-    /// It ran and did not hold, or never ended.
+    /// It ran and did not hold.
     Failed,
+    /// It was begun, or owed, and never ended.
+    Lost,
     /// It was not asked for.
     Ignored,
 }
@@ -35,7 +37,7 @@ impl Suite {
     /// Begins a run that is to contain these tests.
     pub(crate) fn expecting<'a>(tests: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
-            outcomes: tests.into_iter().map(|name| (name.to_owned(), Outcome::Failed)).collect(),
+            outcomes: tests.into_iter().map(|name| (name.to_owned(), Outcome::Lost)).collect(),
             running: None,
             has_ended: false,
             lines: Vec::new(),
@@ -78,7 +80,7 @@ impl Suite {
     /// Compares the harness's own count with what was read. The last summary counts: a child may print one, too.
     fn compare(&mut self, summary: &str) {
         self.outcomes.remove(MISCOUNT);
-        let read = [self.count(Outcome::Passed), self.count(Outcome::Failed)];
+        let read = [self.count(Outcome::Passed), self.failed().count()];
         if ["passed", "failed"].map(|word| counted(summary, word)) != read.map(Some) {
             self.outcomes.insert(MISCOUNT.to_owned(), Outcome::Failed);
         }
@@ -90,9 +92,9 @@ impl Suite {
     }
 
     /// Returns the tests that failed or never ended.
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &str> {
-        let failed = self.outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::Failed);
-        failed.map(|(name, _)| name.as_str())
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (&str, Outcome)> {
+        let all = self.outcomes.iter().map(|(name, outcome)| (name.as_str(), *outcome));
+        all.filter(|(_, outcome)| matches!(outcome, Outcome::Failed | Outcome::Lost))
     }
 
     /// How long it took, to its summary or until now.
@@ -135,21 +137,21 @@ mod tests {
                     test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         let suite = suite(&["a", "b"], text);
         assert_eq!(suite.count(Outcome::Passed), 1);
-        assert_eq!(suite.failed().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(suite.failed().collect::<Vec<_>>(), [("b", Outcome::Failed)]);
         assert_eq!(suite.count(Outcome::Ignored), 1);
     }
 
     #[test]
     fn a_suite_that_dies_fails_the_tests_that_it_owed() {
         let suite = suite(&["a", "b", "c"], "test a ... ok\ntest b ... ");
-        assert_eq!(suite.failed().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(suite.failed().collect::<Vec<_>>(), [("b", Outcome::Lost), ("c", Outcome::Lost)]);
     }
 
     #[test]
     fn noise_between_a_name_and_its_outcome_does_not_hide_it() {
         let suite = suite(&["a", "b"], "test a ... agent-guard: ready\nrm: cannot remove\nok\ntest b ... FAILED");
         assert_eq!(suite.count(Outcome::Passed), 1);
-        assert_eq!(suite.failed().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(suite.failed().collect::<Vec<_>>(), [("b", Outcome::Failed)]);
     }
 
     #[test]
@@ -159,10 +161,10 @@ mod tests {
         let honest = suite(&["a", "b"], &format!("{printed}{}", summary(2, 0)));
         assert_eq!((honest.count(Outcome::Passed), honest.failed().count()), (2, 0));
         let faked = suite(&["a", "b"], &format!("{printed}FAILED\n{}", summary(1, 1)));
-        assert_eq!(faked.failed().collect::<Vec<_>>(), [super::MISCOUNT]);
+        assert_eq!(faked.failed().collect::<Vec<_>>(), [(super::MISCOUNT, Outcome::Failed)]);
         // A summary that a child prints is not the last one.
         let both = suite(&["a", "b"], &format!("{printed}{}{}", summary(2, 0), summary(1, 1)));
-        assert_eq!(both.failed().collect::<Vec<_>>(), [super::MISCOUNT]);
+        assert_eq!(both.failed().collect::<Vec<_>>(), [(super::MISCOUNT, Outcome::Failed)]);
         let noise = suite(&["a"], &format!("test a ... \ntest result: x. 7 passed; 0 failed\nok\n{}", summary(1, 0)));
         assert_eq!((noise.count(Outcome::Passed), noise.failed().count()), (1, 0));
         assert_eq!(suite(&["a"], "test a ... ok\ntest result: ok.").failed().count(), 1, "no count is none");

@@ -22,9 +22,9 @@ pub(crate) struct Args {
     /// Run guests only with this kernel; may be repeated [default: all]
     #[arg(long = "kernel", value_enum, value_name = "KERNEL")]
     kernels: Vec<Kernel>,
-    /// Run only tests whose name contains this; a guest's test is named `suite::test`
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
+    /// Run only tests whose name contains this; may be repeated. A guest's test is named `suite::test`
+    #[arg(long = "filter", value_name = "TEXT")]
+    filters: Vec<String>,
     /// Also run what takes long: tests named `long_…` and those ignored as long
     #[arg(long)]
     long: bool,
@@ -42,7 +42,7 @@ impl Args {
     }
 
     fn selects(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|text| name.contains(text))
+        self.filters.is_empty() || self.filters.iter().any(|text| name.contains(text))
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn run_all(args: &Args, report: &Report) {
-    if args.filter.is_none() {
+    if args.filters.is_empty() {
         report.section("host");
         host::steps(report);
     }

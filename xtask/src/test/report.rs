@@ -52,7 +52,7 @@ impl Report {
     /// Counts one run of a suite, and shows what failed in it.
     pub(crate) fn suite(&self, place: &str, suite: &Suite, died: Option<&anyhow::Error>) {
         let mut counts = self.counts();
-        let mut failed: Vec<_> = suite.failed().map(|name| format!("{place}::{name}")).collect();
+        let mut failed: Vec<_> = suite.failed().map(|(name, outcome)| called(place, name, outcome)).collect();
         if died.is_some() && failed.is_empty() {
             // Every test had its say, and then the guest died: of that, something is to blame.
             failed.push(format!("{place}::guest"));
@@ -90,4 +90,9 @@ impl Report {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A failed test as it is listed: a guest that died proves less than a test that did not hold.
+fn called(place: &str, name: &str, outcome: Outcome) -> String {
+    format!("{place}::{name}{}", if outcome == Outcome::Lost { " (never ended)" } else { "" })
 }

@@ -1,20 +1,28 @@
-//! Owns the rule that a promise in the security documents is held by a test: each test that they name exists.
+//! Owns the rule that a promise in the security documents is held by a test: each test that they name exists, and the
+//! table of weaknesses shows that it can fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fault, Source, code};
+use crate::weaken::table;
 
 const DOCUMENTS: [&str; 2] = ["SECURITY.md", "docs/bypass-ledger.md"];
 /// What the names of tests begin with.
 const PREFIXES: [&str; 9] =
     ["hold_", "tag_", "escape_", "egress_", "approval_", "audit_", "fault_", "scenario_", "long_"];
 
-/// Checks the documents against the tests.
+/// Checks the documents against the tests, and the table of weaknesses against both and the code.
 pub(super) fn check(sources: &[Source]) -> Vec<Fault> {
     let tests = sources.iter().filter(|source| source.path.starts_with("tests/") && source.is_rust());
     let functions: BTreeSet<String> = tests.flat_map(|source| functions(&code::strip(&source.text))).collect();
     let documents = sources.iter().filter(|source| DOCUMENTS.contains(&source.path.as_str()));
-    documents.flat_map(|document| missing(document, &functions)).collect()
+    let promises: Vec<_> = documents.flat_map(promises).collect();
+    let mut faults = missing(&promises, &functions);
+    if let Some(weaknesses) = sources.iter().find(|source| source.path == table::FILE) {
+        let promised = promises.into_iter().map(|promise| promise.test).collect();
+        faults.extend(misfits(weaknesses, sources, &functions, &promised));
+    }
+    faults
 }
 
 fn functions(code: &str) -> Vec<String> {
@@ -22,19 +30,48 @@ fn functions(code: &str) -> Vec<String> {
     after_fn.map(|rest| rest.chars().take_while(|c| *c == '_' || c.is_alphanumeric()).collect()).collect()
 }
 
-fn missing(document: &Source, functions: &BTreeSet<String>) -> Vec<Fault> {
-    let mut faults = Vec::new();
+/// A test that a document names.
+#[derive(Debug)]
+struct Promise<'a> {
+    document: &'a Source,
+    line: usize,
+    test: String,
+}
+
+fn promises(document: &Source) -> Vec<Promise<'_>> {
+    let mut promises = Vec::new();
     for (index, line) in document.text.lines().enumerate() {
         // Every second piece between backquotes is quoted.
         for quoted in line.split('`').skip(1).step_by(2) {
-            let name = quoted.rsplit("::").next().unwrap_or(quoted);
-            let is_test = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-            if is_test && !functions.contains(name) {
-                faults.push(document.fault(index + 1, format!("there is no test `{name}`")));
+            let test = quoted.rsplit("::").next().unwrap_or(quoted);
+            if PREFIXES.iter().any(|prefix| test.starts_with(prefix)) {
+                promises.push(Promise { document, line: index + 1, test: test.to_owned() });
             }
         }
     }
-    faults
+    promises
+}
+
+fn missing(promises: &[Promise<'_>], functions: &BTreeSet<String>) -> Vec<Fault> {
+    let missing = promises.iter().filter(|promise| !functions.contains(&promise.test));
+    missing
+        .map(|promise| promise.document.fault(promise.line, format!("there is no test `{}`", promise.test)))
+        .collect()
+}
+
+fn misfits(
+    weaknesses: &Source,
+    sources: &[Source],
+    functions: &BTreeSet<String>,
+    promised: &BTreeSet<String>,
+) -> Vec<Fault> {
+    let texts: BTreeMap<&str, &str> =
+        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
+    let faults = match table::parse(&weaknesses.text) {
+        Ok(table) => table::faults(&table, |file| texts.get(file).copied(), functions, promised),
+        Err(error) => vec![format!("{error:#}")],
+    };
+    faults.into_iter().map(|fault| weaknesses.fault(1, fault)).collect()
 }
 
 #[cfg(test)]

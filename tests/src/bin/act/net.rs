@@ -1,7 +1,7 @@
 //! Acts on the network.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::ptr;
 
@@ -129,6 +129,11 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
     let at = |text: &str| text.parse::<SocketAddr>().ok();
     let done = match *words {
         ["connect", kind, address] => connect(&socket(at(address)?, kind)?, at(address)?),
+        // By whatever address a name has at this moment.
+        ["connect-name", kind, name] => match name.to_socket_addrs().map(|mut found| found.next()) {
+            Ok(Some(address)) => connect(&socket(address, kind)?, address),
+            Ok(None) | Err(_) => return None,
+        },
         ["sendto", address] => send(&socket(at(address)?, "udp")?, at(address)?, 0, false),
         ["sendto-unspec", address] => send(&socket(at(address)?, "udp")?, at(address)?, 0, true),
         ["fast-open", address] => send(&socket(at(address)?, "tcp")?, at(address)?, libc::MSG_FASTOPEN, false),

@@ -94,7 +94,10 @@ fn map_code(path: &str, protection: i32) -> Done {
             if at == libc::MAP_FAILED {
                 return Done::of(-1);
             }
-            let done = Done::of(libc::mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC));
+            let done = match protection & libc::PROT_EXEC {
+                0 => Done::of(libc::mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC)),
+                _ => Done::of(0),
+            };
             libc::munmap(at, PAGE);
             done
         }

@@ -40,6 +40,8 @@ fn audited(name: &str) -> Agent {
 
 /// A fresh directory below one that the policy names.
 fn directory(parent: &str, test: &str) -> String {
+    // Whichever test is the first: what the policy names is made with the daemon.
+    daemon();
     let path = format!("{parent}/{test}");
     drop(fs::remove_dir_all(&path));
     fs::create_dir_all(&path).unwrap();

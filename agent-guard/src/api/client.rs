@@ -85,6 +85,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether nothing of the call was read, so that it may be made again.
+    fn is_unread(&self) -> bool {
+        match self {
+            // The door's refusal may come before the call is written, which then never is.
+            Self::Broken(error) => error.is_canceled(),
+            Self::Refused { unread, .. } => *unread,
+            _ => false,
+        }
+    }
+}
+
 /// Which socket a call goes to.
 #[derive(Clone, Copy, Debug)]
 enum By {
@@ -204,7 +216,7 @@ impl Client {
         let (mut pause, last) = PAUSES;
         loop {
             match self.send_once(by, method.clone(), path, body.clone()).await {
-                Err(Error::Refused { unread: true, .. }) if pause <= last => tokio::time::sleep(pause).await,
+                Err(error) if error.is_unread() && pause <= last => tokio::time::sleep(pause).await,
                 other => return other,
             }
             pause *= 2;

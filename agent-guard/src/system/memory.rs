@@ -1,6 +1,7 @@
 //! The allocator: a daemon that holds little must not keep what its start needed.
 
 use nix::libc;
+use nix::sys::prctl;
 
 /// Arenas for all threads. By default each thread that reads a held process would get one of its own, and keep it.
 const ARENAS: libc::c_int = 2;
@@ -9,8 +10,12 @@ const ARENAS: libc::c_int = 2;
 /// every large block that is freed, after which large blocks stay in the heap for good.
 const MAPPED: libc::c_int = 128 << 10;
 
-/// Bounds what the allocator keeps. Must be called before other threads are started.
+/// Bounds what the allocator keeps, and what the kernel gives for it. Must be called before other threads are started.
 pub fn bound() {
+    // A heap of a few megabytes in pages of two is twice as large as what is in it.
+    if let Err(error) = prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "large pages cannot be turned off");
+    }
     // SAFETY: the calls take two integers, and no other thread is there to allocate meanwhile.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);

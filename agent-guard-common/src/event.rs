@@ -21,6 +21,8 @@ pub mod kind {
     pub const ENDED: u32 = 6;
     /// A process of the session was killed, since it executed what was not approved.
     pub const KILLED: u32 = 7;
+    /// An act that passed by its approval has ended; `question` names it, and `reason` is its error number.
+    pub const DONE: u32 = 8;
 }
 
 /// Bits of [`Head::flags`].
@@ -72,7 +74,7 @@ abi! {
         pub rule: u32,
         /// The rule's tier.
         pub tier: u32,
-        /// A [`crate::verdict::Reason`].
+        /// A [`crate::verdict::Reason`]; of an act that has ended its error number, 0 when it was done.
         pub reason: u32,
         /// See [`flag`].
         pub flags: u32,

@@ -10,6 +10,8 @@ pub const SOCKETS: &str = "SOCKETS";
 pub const SESSIONS: &str = "SESSIONS";
 /// Living tasks of each session, by slot.
 pub const TASKS: &str = "TASKS";
+/// What came of each session's acts, by slot.
+pub const OUTCOMES: &str = "OUTCOMES";
 /// Words of [`crate::control`].
 pub const CONTROL: &str = "CONTROL";
 /// Rows of the matrix.
@@ -35,6 +37,6 @@ pub const JUDGED: &str = "JUDGED";
 
 /// All maps that are pinned, so that refusals outlive the daemon.
 pub const PINNED: &[&str] = &[
-    TAGS, SOCKETS, ENROL, SESSIONS, TASKS, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS, ANSWERS, EVENTS,
-    FAILURES, JUDGED,
+    TAGS, SOCKETS, ENROL, SESSIONS, TASKS, OUTCOMES, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS,
+    ANSWERS, EVENTS, FAILURES, JUDGED,
 ];

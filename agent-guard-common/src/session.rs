@@ -60,6 +60,20 @@ abi! {
 }
 
 abi! {
+    /// What came of a session's acts: those that passed their hooks, by how they ended.
+    pub struct Outcomes = 32 {
+        /// Files and directories that were deleted.
+        pub deleted: u64,
+        /// Renames that were done.
+        pub renamed: u64,
+        /// Files that were truncated.
+        pub truncated: u64,
+        /// Acts of these kinds that the kernel let pass its hooks and that came to nothing.
+        pub failed: u64,
+    }
+}
+
+abi! {
     /// A process that is to be tagged at its next `execve`.
     pub struct Enrolment = 24 {
         /// The session's serial.
@@ -76,7 +90,7 @@ abi! {
 
 abi! {
     /// The tag in a task's storage, and the question that the task is waiting with.
-    pub struct Tag = 80 {
+    pub struct Tag = 96 {
         /// The session's serial.
         pub serial: u64,
         /// The session's slot.
@@ -99,5 +113,11 @@ abi! {
         pub name: u64,
         /// 1 between an `execve` that must be proven and its proof: a task that goes on without one is refused all.
         pub unproven: u64,
+        /// Question of the act that has passed its hook by an approval and has not ended; 0 for none.
+        pub passed: u64,
+        /// 1 and the number of the operation that has passed its hook and has not ended; 0 for none.
+        pub acting: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 }

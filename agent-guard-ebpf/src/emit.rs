@@ -7,6 +7,8 @@
 use agent_guard_common::counter::Place;
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
 use agent_guard_common::limits::{DEPTH, PATH_BYTES, RING_BYTES, RING_RESERVE};
+use agent_guard_common::operation::Operation;
+use agent_guard_common::session::Tag;
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::generated::{
@@ -48,6 +50,30 @@ pub fn ended(session: u32, serial: u64) {
     // SAFETY: the ring's memory is ours until it is submitted.
     unsafe {
         *head = Head { kind: kind::ENDED, session, serial, time_ns: now(), ..Head::ZERO };
+        bpf_ringbuf_submit(head.cast(), 0);
+    }
+}
+
+/// Tells how an act ended that an approval let pass. `errno` is 0 when it was done.
+#[inline(always)]
+pub fn done(tag: &Tag, operation: Operation, question: u64, errno: u32) {
+    let Some(head) = reserve::<Head>() else {
+        count(Place::EventLost, 0);
+        return;
+    };
+    // SAFETY: the ring's memory is ours until it is submitted.
+    unsafe {
+        *head = Head {
+            kind: kind::DONE,
+            operation: operation as u32,
+            session: tag.session,
+            serial: tag.serial,
+            time_ns: now(),
+            question,
+            task: task::current_id(),
+            reason: errno,
+            ..Head::ZERO
+        };
         bpf_ringbuf_submit(head.cast(), 0);
     }
 }

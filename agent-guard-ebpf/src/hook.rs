@@ -232,6 +232,7 @@ fn conclude_facing<O: Object>(
     let (kind, reason) = match judge(&facts) {
         Judgement::Pass => {
             tally(judged::PASSED);
+            question::passes(caller, finding.operation, 0);
             return PASS;
         }
         Judgement::PassAudited => (kind::AUDITED, Reason::None),
@@ -256,10 +257,12 @@ fn conclude_facing<O: Object>(
     match kind {
         kind::AUDITED => {
             tally(judged::AUDITED);
+            question::passes(caller, finding.operation, 0);
             PASS
         }
         kind::USED => {
             tally(judged::APPROVED);
+            question::passes(caller, finding.operation, standing.question);
             PASS
         }
         kind::QUESTION | kind::REPEAT if told => {

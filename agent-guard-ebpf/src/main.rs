@@ -1,7 +1,7 @@
 //! agent-guard's kernel programs: modules, licence, panic handler, nothing else.
 #![no_std]
 #![no_main]
-// `lock *(u64 *)` has no stable spelling: see `task::count_tasks`.
+// `lock *(u64 *)` has no stable spelling: see `task::add`.
 #![feature(asm_experimental_arch)]
 
 mod arguments;

@@ -5,7 +5,7 @@ use agent_guard_common::event::Event;
 use agent_guard_common::rule::{
     CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row, WordKey,
 };
-use agent_guard_common::session::{Enrolment, SessionRecord, Tag};
+use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag};
 use agent_guard_common::{control, counter, limits};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
@@ -49,6 +49,8 @@ pub static ENROL: HashMap<u32, Enrolment, { limits::ENROLMENTS as usize }, { BPF
 pub static SESSIONS: Array<SessionRecord, { limits::SESSIONS as usize }> = Array::new();
 #[btf_map]
 pub static TASKS: Array<u64, { limits::SESSIONS as usize }> = Array::new();
+#[btf_map]
+pub static OUTCOMES: Array<Outcomes, { limits::SESSIONS as usize }> = Array::new();
 #[btf_map]
 pub static CONTROL: Array<u64, { control::WORDS as usize }> = Array::new();
 #[btf_map]

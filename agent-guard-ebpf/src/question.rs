@@ -114,6 +114,17 @@ pub fn close(caller: &Caller, standing: &Standing) {
     caller.tag.change(|tag| tag.question = 0);
 }
 
+/// Notes what goes on behind its hook, where it will be seen how it ends. `question`: whose approval it is, if any.
+#[inline(always)]
+pub fn passes(caller: &Caller, operation: Operation, question: u64) {
+    if operation.has_outcome() {
+        caller.tag.change(|tag| {
+            tag.acting = operation as u32 + 1;
+            tag.passed = question;
+        });
+    }
+}
+
 /// Notes in the tag that the question was put: delivered, and its thread about to stop.
 #[inline(always)]
 pub fn note(caller: &Caller, operation: Operation, standing: &Standing, question: u64) {

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::{
 };
 
 use crate::kernel::{Pointer, count, member};
-use crate::maps::{ENROL, SESSIONS, TAGS, TASKS};
+use crate::maps::{ENROL, OUTCOMES, SESSIONS, TAGS, TASKS};
 
 // include/linux/sched.h
 const PF_IO_WORKER: u32 = 0x10;
@@ -191,9 +191,34 @@ fn count_tasks(tag: &Tag, change: u64) {
         return;
     }
     if let Some(tasks) = TASKS.get_ptr_mut(tag.session) {
-        // SAFETY: the value is an aligned u64 of a live map. The result is not used, so no fetching form is asked for.
-        unsafe { core::arch::asm!("lock *(u64 *)({p} + 0) += {c}", p = in(reg) tasks, c = in(reg) change) };
+        add(tasks, change);
     }
+}
+
+/// Counts an act of a session as done, or as come to nothing.
+#[inline(always)]
+pub fn count_outcome(tag: &Tag, operation: Operation, is_done: bool) {
+    if session(tag).0 == state::FREE {
+        return;
+    }
+    let Some(outcomes) = OUTCOMES.get_ptr_mut(tag.session) else { return };
+    // SAFETY: the map's value is valid until the program ends; only addresses are taken.
+    let count = unsafe {
+        match operation {
+            _ if !is_done => &raw mut (*outcomes).failed,
+            Operation::Rename => &raw mut (*outcomes).renamed,
+            Operation::Truncate => &raw mut (*outcomes).truncated,
+            _ => &raw mut (*outcomes).deleted,
+        }
+    };
+    add(count, 1);
+}
+
+/// Adds to a number of a map that other CPUs add to as well.
+#[inline(always)]
+fn add(number: *mut u64, change: u64) {
+    // SAFETY: the value is an aligned u64 of a live map. The result is not used, so no fetching form is asked for.
+    unsafe { core::arch::asm!("lock *(u64 *)({p} + 0) += {c}", p = in(reg) number, c = in(reg) change) };
 }
 
 /// The session of a tag and its state; a tag whose session is not there any more finds [`state::FREE`].

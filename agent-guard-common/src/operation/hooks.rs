@@ -15,6 +15,8 @@ pub enum Attachment {
     Lsm,
     /// To the kernel tracepoint of the program's name.
     Tracepoint,
+    /// To the end of the kernel function of the program's name: it judges nothing, and sees what came of it.
+    Exit,
 }
 
 /// A program of the object.
@@ -24,7 +26,7 @@ pub struct Hook {
     pub name: &'static str,
     /// How it is attached.
     pub attachment: Attachment,
-    /// Operations that it judges.
+    /// Operations that it judges, or whose end it sees.
     pub operations: &'static [Operation],
     /// Whether a kernel without the hook does the same work in another one of the table, or has no such work.
     pub replaceable: bool,
@@ -37,6 +39,11 @@ const fn lsm(name: &'static str, operations: &'static [Operation]) -> Hook {
 /// A hook that not every kernel has.
 const fn newer(name: &'static str, operations: &'static [Operation]) -> Hook {
     Hook { replaceable: true, ..lsm(name, operations) }
+}
+
+/// The end of a function. Without it nobody hears what came of the acts, and they are judged all the same.
+const fn end(name: &'static str, operations: &'static [Operation]) -> Hook {
+    Hook { attachment: Attachment::Exit, ..newer(name, operations) }
 }
 
 /// Every program, in the order in which they are attached: the tree first, so that no task escapes its tag.
@@ -94,4 +101,8 @@ pub const HOOKS: &[Hook] = &[
     lsm("socket_post_create", &[UnixConnect]),
     lsm("unix_stream_connect", &[UnixConnect]),
     lsm("unix_may_send", &[UnixConnect]),
+    end("vfs_unlink", &[Delete]),
+    end("vfs_rmdir", &[Delete]),
+    end("vfs_rename", &[Rename]),
+    end("do_truncate", &[Truncate]),
 ];

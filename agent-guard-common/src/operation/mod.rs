@@ -142,6 +142,15 @@ operations! {
     RawSocket = 30, "raw-socket", Call, holdable: false;
 }
 
+impl Operation {
+    /// Whether it is told how such an act ended, where the kernel lets that be seen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_outcome(self) -> bool {
+        matches!(self, Self::Delete | Self::Rename | Self::Truncate)
+    }
+}
+
 /// Rows that the matrix keeps for each profile: room for the operations to come.
 pub const OPERATIONS: u32 = 48;
 
@@ -172,6 +181,15 @@ mod tests {
             let restarts = (0..1024).any(|call| operation.restarts_in(call, false));
             assert_eq!(restarts, operation.holdable(), "{}", operation.name());
             assert_eq!(restarts, (0..1024).any(|call| operation.restarts_in(call, true)), "{}", operation.name());
+        }
+    }
+
+    #[test]
+    fn an_operation_has_an_outcome_where_a_program_sees_its_end() {
+        for operation in Operation::ALL {
+            let sees =
+                |hook: &super::Hook| hook.attachment == super::Attachment::Exit && hook.operations.contains(operation);
+            assert_eq!(HOOKS.iter().any(sees), operation.has_outcome(), "{}", operation.name());
         }
     }
 

@@ -9,6 +9,7 @@ mod exec;
 mod file;
 mod mount;
 mod net;
+mod outcome;
 mod process;
 mod system;
 mod tree;

@@ -13,6 +13,7 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 pub fn examine() -> Doctor {
     let mut findings = vec![kernel(), lsm(), btf(), cgroup(), bpffs()];
     findings.extend(operations());
+    findings.extend(outcomes());
     let able = findings.iter().all(|finding| finding.level != FindingLevel::Missing);
     Doctor { able, findings }
 }
@@ -109,6 +110,17 @@ fn operation(found: &OperationSupport) -> Finding {
         }
     };
     finding(found.operation.name(), level, detail)
+}
+
+/// Whether it can be told what came of the acts that passed. Nothing that is enforced depends on it.
+fn outcomes() -> Option<Finding> {
+    let (there, missing) = support::outcomes().ok()?;
+    let (level, detail) = if missing.is_empty() {
+        (FindingLevel::Good, format!("told by {}", there.join(", ")))
+    } else {
+        (FindingLevel::Limited, format!("not told of all acts: the kernel has no function {}", missing.join(", ")))
+    };
+    Some(finding("outcomes", level, detail))
 }
 
 #[cfg(test)]

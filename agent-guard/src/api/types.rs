@@ -160,6 +160,30 @@ pub struct Request {
     pub left_ms: u64,
     /// How it ended.
     pub decision: Option<Decision>,
+    /// What came of the act; none where it was not approved, or where the kernel does not let it be seen.
+    pub outcome: Option<Outcome>,
+}
+
+/// What came of an approved act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Outcome {
+    /// Whether it was done.
+    pub done: bool,
+    /// Why not, in the kernel's words.
+    pub error: Option<String>,
+}
+
+/// What came of a session's acts, approved or not: as many as were done, and not as were tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Outcomes {
+    /// Files and directories that were deleted.
+    pub deleted: u64,
+    /// Renames.
+    pub renamed: u64,
+    /// Files that were truncated.
+    pub truncated: u64,
+    /// Acts of these kinds that passed the guard and came to nothing.
+    pub failed: u64,
 }
 
 /// Which requests are wanted.
@@ -258,6 +282,8 @@ pub struct Session {
     pub tasks: u64,
     /// Requests of it that wait for an answer.
     pub pending: u64,
+    /// What came of its acts.
+    pub outcomes: Outcomes,
     /// The directory of its cgroup, absolute.
     pub cgroup: Option<String>,
 }

@@ -27,6 +27,10 @@ pub enum What {
     Decided,
     /// An act passed by its approval.
     Passed,
+    /// An approved act was done.
+    Done,
+    /// An approved act came to nothing; `reason` says why.
+    Failed,
     /// An act was refused.
     Refused,
     /// An act passed under the verdict `audit`.

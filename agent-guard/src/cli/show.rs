@@ -42,6 +42,10 @@ fn sheet(style: Style, request: &Request) -> String {
         fields.push(("decided", format!("{}{by} at {:.0}", request.state.word(), decision.at)));
         fields.push(("reason", decision.reason.as_deref().map(escape).unwrap_or_default()));
     }
+    if let Some(outcome) = &request.outcome {
+        let why = outcome.error.as_deref().map(escape);
+        fields.push(("outcome", why.map_or_else(|| "done".to_owned(), |why| format!("failed: {why}"))));
+    }
     let mut text = output::fields(&fields);
     if request.state == RequestState::Pending {
         let id = escape(&request.id);

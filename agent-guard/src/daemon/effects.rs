@@ -53,8 +53,10 @@ impl Daemon {
     }
 
     fn append(&mut self, entry: &Entry) -> bool {
-        let durable =
-            !matches!(entry.what, What::Held | What::Passed | What::Refused | What::Audited | What::Unreadable);
+        let durable = !matches!(
+            entry.what,
+            What::Held | What::Passed | What::Done | What::Failed | What::Refused | What::Audited | What::Unreadable
+        );
         match self.log.append(entry, durable) {
             Ok(()) => true,
             Err(failure) => {

@@ -175,7 +175,7 @@ impl Daemon {
         }
         let cgroup = Cgroup::create(&self.config.cgroup_dir, &cgroup_name(&stamp));
         let cgroup = cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
-        let written = self.kernel.write_session(key.slot, record);
+        let written = self.kernel.begin_session(key.slot, record);
         written.map_err(|error| Refusal::Failed(error.to_string()))?;
         Ok(cgroup)
     }

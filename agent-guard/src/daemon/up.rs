@@ -12,7 +12,7 @@ use crate::decision::{self, Event, Question, Ruling, Told};
 use crate::kernel::events::{Act, KernelEvent};
 use crate::kernel::selftest::NOBODY;
 use crate::session::SessionKey;
-use crate::system::clock;
+use crate::system::{clock, signal};
 
 impl Daemon {
     /// Takes one event of the kernel.
@@ -27,6 +27,10 @@ impl Daemon {
                 let why = act.reason.text().to_owned();
                 self.audit(&act, What::Killed, Some(why.clone()));
                 self.tell_refused(&act, why);
+            }
+            KernelEvent::Done { task, question, errno } => {
+                let key = names::key(task, question);
+                self.happen(Event::Done { key, error: (errno != 0).then(|| signal::errno_words(errno)) });
             }
             KernelEvent::Ended { session, serial } => self.end_session(SessionKey { slot: session, serial }),
             KernelEvent::Unreadable { bytes, why } => {

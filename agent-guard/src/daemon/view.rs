@@ -11,7 +11,7 @@ use crate::api::call::Unwritten;
 use crate::api::refusal::Refusal;
 use crate::api::types;
 use crate::audit::{Now, Person};
-use crate::decision::{self, Ending, Rejection, Standing, Told};
+use crate::decision::{self, Ending, Outcome, Rejection, Standing, Told};
 use crate::session::{self, Act, Stage, Stamp, tier_word};
 use crate::system::{clock, host, signal, user};
 
@@ -23,6 +23,7 @@ struct Outline {
     expires: Timestamp,
     left_ms: u64,
     ending: Option<Ending>,
+    outcome: Option<Outcome>,
     /// The name of the user who asks.
     user: Option<String>,
 }
@@ -40,6 +41,7 @@ impl Outline {
             expires: request.deadline.wall,
             left_ms: left_ns / 1_000_000,
             ending: request.ending.clone(),
+            outcome: request.outcome.clone(),
             user,
         }
     }
@@ -66,6 +68,7 @@ impl Outline {
             expires_at: self.expires,
             left_ms: self.left_ms,
             decision: self.ending.as_ref().map(ending),
+            outcome: self.outcome.as_ref().map(outcome),
         }
     }
 }
@@ -117,6 +120,14 @@ const fn state(standing: Standing) -> types::RequestState {
         Standing::Cancelled => types::RequestState::Cancelled,
         Standing::Invalidated => types::RequestState::Invalidated,
     }
+}
+
+fn outcome(outcome: &Outcome) -> types::Outcome {
+    let error = match outcome {
+        Outcome::Done => None,
+        Outcome::Failed(why) => Some(why.clone()),
+    };
+    types::Outcome { done: error.is_none(), error }
 }
 
 fn ending(ending: &Ending) -> types::Decision {
@@ -196,6 +207,7 @@ impl Daemon {
             // A figure to look at: a map that cannot be read is told of by `status`.
             tasks: self.kernel.session_tasks(key.slot).unwrap_or_default(),
             pending: self.state.pending_of(key) as u64,
+            outcomes: self.kernel.outcomes(key.slot).map(outcomes).unwrap_or_default(),
             cgroup: Some(self.cgroup(&session.stamp).path().display().to_string()),
         }
     }
@@ -261,6 +273,11 @@ impl Daemon {
             profiles: self.policy.checked.profile_names().map(str::to_owned).collect(),
         }
     }
+}
+
+fn outcomes(counted: agent_guard_common::session::Outcomes) -> types::Outcomes {
+    let agent_guard_common::session::Outcomes { deleted, renamed, truncated, failed } = counted;
+    types::Outcomes { deleted, renamed, truncated, failed }
 }
 
 fn failure((place, errno, count): &(&'static str, u32, u64)) -> types::Failure {

@@ -103,6 +103,13 @@ pub enum Event {
     Repeated(Key),
     /// The kernel let an act pass by its approval.
     Used(Key),
+    /// An act that passed by its approval has ended.
+    Done {
+        /// The question that was approved.
+        key: Key,
+        /// Why nothing came of it, if that is so.
+        error: Option<String>,
+    },
     /// The kernel refused an act that it had asked about: by our answer, or since it could not go on holding it.
     Refused(Key, Reason),
     /// A thread is gone.

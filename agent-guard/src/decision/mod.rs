@@ -14,7 +14,7 @@ mod turn;
 pub use effect::{About, Effect, Notice, Rejection, Told};
 pub use event::{CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
 pub use id::{NotAnId, RequestId};
-pub use state::{Ending, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
+pub use state::{Ending, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
 
 use crate::audit::Now;
 use turn::Turn;
@@ -29,6 +29,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::Asked(question) => turn.ask(*question),
         Event::Repeated(key) => turn.repeat(key),
         Event::Used(key) => turn.used(key),
+        Event::Done { key, error } => turn.done(key, error),
         Event::Refused(key, reason) => turn.refused(key, reason),
         Event::Gone(task) => turn.void(task, "its process is gone"),
         Event::Replied { call, request, choice, by, reason } => turn.reply(call, request, choice, by, reason),

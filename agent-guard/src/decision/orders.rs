@@ -53,6 +53,7 @@ impl Turn<'_> {
             deadline,
             standing: Standing::Pending,
             ending: None,
+            outcome: None,
         };
         self.state.deadlines.insert((deadline.monotonic_ns, id));
         *self.state.pending_of.entry(request.session).or_default() += 1;

@@ -64,6 +64,15 @@ pub struct Ending {
     pub reason: Option<String>,
 }
 
+/// What came of an act that was approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It came to nothing: why, in the kernel's words.
+    Failed(String),
+}
+
 /// A question that people were asked.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -83,6 +92,8 @@ pub struct Request {
     pub standing: Standing,
     /// How it ended; none while it is pending.
     pub ending: Option<Ending>,
+    /// What came of the act; none where it was not approved, or nobody can tell.
+    pub outcome: Option<Outcome>,
 }
 
 /// The user whose session acts; of a session that is not known any more, the user who acts.

@@ -9,8 +9,8 @@ use agent_guard_common::verdict::{Reason, Tier};
 use jiff::Timestamp;
 
 use super::{
-    About, Choice, Effect, Event, Key, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question, Rejection, RequestId,
-    Ruling, Standing, State, Steer, Task, step,
+    About, Choice, Effect, Event, Key, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question, Rejection,
+    RequestId, Ruling, Standing, State, Steer, Task, step,
 };
 use crate::audit::{Now, Person, What};
 use crate::session::{Act, Rule, SessionKey, Stamp, plain};
@@ -255,6 +255,21 @@ fn a_call_that_passes_two_hooks_is_recorded_once() {
     assert!(game.state.knows(key(5, 5, Q)));
     assert!(game.play(Event::Used(key(5, 5, Q))).is_empty());
     assert!(!game.state.knows(key(5, 5, Q)));
+}
+
+#[test]
+fn what_came_of_an_approved_act_is_recorded_with_its_request_and_only_there() {
+    let (mut game, id) = Game::asked(key(5, 5, Q));
+    let done = |error: Option<&str>| Event::Done { key: key(5, 5, Q), error: error.map(str::to_owned) };
+    assert!(game.play(done(None)).is_empty(), "nobody has approved it");
+    game.play(reply(id, Choice::Approve));
+    game.play(Event::Used(key(5, 5, Q)));
+    // The thread asks the next thing before anybody hears how the last one ended.
+    game.play(asked(key(5, 5, Q + 1), Ruling::Ask));
+    assert_eq!(game.play(done(Some("Directory not empty"))), ["record failed", "changed"]);
+    let outcome = game.state.request(id).and_then(|request| request.outcome.clone());
+    assert_eq!(outcome, Some(Outcome::Failed("Directory not empty".to_owned())));
+    assert!(game.play(Event::Done { key: key(6, 6, Q), error: None }).is_empty(), "of another thread");
 }
 
 #[test]

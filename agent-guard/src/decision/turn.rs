@@ -9,7 +9,9 @@ use agent_guard_common::verdict::Reason;
 use super::effect::{About, Effect, Notice, Rejection, Told};
 use super::event::{CallId, Choice, Key, Question, Ruling, Steer, Task};
 use super::id::RequestId;
-use super::state::{PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Phase, Standing, State, Thread, user};
+use super::state::{
+    Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Phase, Request, Standing, State, Thread, user,
+};
 use crate::audit::{Entry, Now, Person, What};
 use crate::session::{Act, SessionKey, Stamp};
 
@@ -113,6 +115,23 @@ impl<'a> Turn<'a> {
         if last {
             self.drop_thread(key.task);
         }
+    }
+
+    /// An approved act has ended. Its thread may ask the next thing already.
+    pub(super) fn done(&mut self, key: Key, error: Option<String>) {
+        let of_question = |request: &&mut Request| request.key == key && request.standing == Standing::Approved;
+        let Some(request) = self.state.requests.values_mut().find(of_question) else { return };
+        let id = request.id;
+        let entry = Entry {
+            request: Some(id.to_string()),
+            question: Some(key.question),
+            reason: error.clone(),
+            act: Some(Arc::clone(&request.act)),
+            ..Entry::new(self.now, if error.is_none() { What::Done } else { What::Failed })
+        };
+        request.outcome = Some(error.map_or(Outcome::Done, Outcome::Failed));
+        self.effects.push(Effect::Audit { about: None, entry: Box::new(entry) });
+        self.effects.push(Effect::Changed(id));
     }
 
     /// The kernel refused the act, by our answer or for a reason of its own.

@@ -179,6 +179,15 @@ pub enum KernelEvent {
     },
     /// A process was killed, since it executed what was not approved.
     Killed(Act),
+    /// An act that passed by its approval has ended.
+    Done {
+        /// Who acted.
+        task: TaskId,
+        /// The question that was approved.
+        question: u64,
+        /// The act's error number; 0 when it was done.
+        errno: u32,
+    },
     /// A record that is none of these.
     Unreadable {
         /// Its length.
@@ -270,6 +279,9 @@ impl Record<'_> {
             kind::USED => KernelEvent::Used(self.act()?),
             kind::ENDED => KernelEvent::Ended { session: head.session, serial: head.serial },
             kind::KILLED => KernelEvent::Killed(self.act()?),
+            kind::DONE => {
+                KernelEvent::Done { task: TaskId::unpack(head.task), question: head.question, errno: head.reason }
+            }
             other => return Err(format!("its kind is {other}")),
         })
     }
@@ -400,6 +412,13 @@ mod tests {
         head.address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 10];
         let KernelEvent::Refused(act) = decode(bytes_of(&head)) else { panic!("no refusal") };
         assert_eq!(act.object, Object::Endpoint { address: "203.0.113.10:443".parse().expect("valid"), protocol: 6 });
+    }
+
+    #[test]
+    fn an_end_is_of_a_thread_and_its_question() {
+        let head = Head { kind: kind::DONE, task: 5 << 32 | 6, question: 70, reason: 39, ..Head::ZERO };
+        let task = super::TaskId { tgid: 5, tid: 6 };
+        assert_eq!(decode(bytes_of(&head)), KernelEvent::Done { task, question: 70, errno: 39 });
     }
 
     #[test]

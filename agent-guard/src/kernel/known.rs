@@ -42,8 +42,12 @@ impl Known {
     }
 
     fn of(types: &Types) -> Self {
-        // The tracepoint is older than BPF LSM.
-        let is_there = |hook: &&Hook| hook.attachment == Attachment::Tracepoint || types.has_hook(hook.name);
+        let is_there = |hook: &&Hook| match hook.attachment {
+            Attachment::Lsm => types.has_hook(hook.name),
+            // Older than BPF LSM.
+            Attachment::Tracepoint => true,
+            Attachment::Exit => types.has_function(hook.name),
+        };
         Self {
             offsets: MEMBERS.iter().map(|member| types.offset(member).ok()).collect(),
             values: CONSTANTS.iter().map(|constant| types.value(constant).ok()).collect(),

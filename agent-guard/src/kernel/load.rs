@@ -8,7 +8,7 @@ use agent_guard_common::hash::SipKey;
 use agent_guard_common::map;
 use agent_guard_common::operation::{Attachment, HOOKS, Hook};
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, Lsm};
+use aya::programs::{BtfTracePoint, FExit, Lsm};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::error::Error;
@@ -143,6 +143,12 @@ fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error
         }
         Attachment::Tracepoint => {
             let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
+            program.load(hook.name, btf).map_err(refused)?;
+            let id = program.attach().map_err(detached)?;
+            Ok(program.take_link(id).map_err(detached)?.into())
+        }
+        Attachment::Exit => {
+            let program: &mut FExit = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
             let id = program.attach().map_err(detached)?;
             Ok(program.take_link(id).map_err(detached)?.into())

@@ -8,7 +8,7 @@ use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::rule::{
     CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row, WordKey,
 };
-use agent_guard_common::session::{Enrolment, SessionRecord, Tag};
+use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag};
 use agent_guard_common::{control, counter, limits, map};
 use aya::Ebpf;
 use aya::maps::lpm_trie::LpmTrie;
@@ -24,6 +24,7 @@ pub(super) struct Maps {
     pub(super) enrol: HashMap<MapData, u32, Enrolment>,
     pub(super) sessions: Array<MapData, SessionRecord>,
     pub(super) tasks: Array<MapData, u64>,
+    pub(super) outcomes: Array<MapData, Outcomes>,
     control: Array<MapData, u64>,
     pub(super) matrix: Array<MapData, Row>,
     pub(super) inodes: HashMap<MapData, InodeKey, InodeLabel>,
@@ -51,6 +52,7 @@ impl Maps {
             enrol: take(object, map::ENROL)?,
             sessions: take(object, map::SESSIONS)?,
             tasks: take(object, map::TASKS)?,
+            outcomes: take(object, map::OUTCOMES)?,
             control: take(object, map::CONTROL)?,
             matrix: take(object, map::MATRIX)?,
             inodes: take(object, map::INODES)?,
@@ -117,6 +119,7 @@ const SHAPES: &[Shape] = &[
     shape::<u32, Enrolment>(map::ENROL, limits::ENROLMENTS),
     shape::<u32, SessionRecord>(map::SESSIONS, limits::SESSIONS),
     shape::<u32, u64>(map::TASKS, limits::SESSIONS),
+    shape::<u32, Outcomes>(map::OUTCOMES, limits::SESSIONS),
     shape::<u32, u64>(map::CONTROL, control::WORDS),
     shape::<u32, Row>(map::MATRIX, ROWS),
     shape::<InodeKey, InodeLabel>(map::INODES, limits::INODES),

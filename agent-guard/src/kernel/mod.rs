@@ -22,7 +22,7 @@ use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::control;
 use agent_guard_common::counter::{ERRNOS, Place, index, judged};
 use agent_guard_common::hash::SipKey;
-use agent_guard_common::session::{Enrolment, SessionRecord, Tag, state};
+use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag, state};
 
 pub use self::error::Error;
 pub use self::events::EventReader;
@@ -166,6 +166,24 @@ impl Kernel {
             }
         }
         Ok(sessions)
+    }
+
+    /// Writes the record of a session that begins: nothing has come of its acts yet.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn begin_session(&mut self, slot: u32, record: &SessionRecord) -> Result<(), Error> {
+        let none = Outcomes::ZERO;
+        self.maps.outcomes.set(slot, none, 0).map_err(Error::write(agent_guard_common::map::OUTCOMES))?;
+        self.write_session(slot, record)
+    }
+
+    /// What came of a session's acts.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn outcomes(&self, slot: u32) -> Result<Outcomes, Error> {
+        self.maps.outcomes.get(&slot, 0).map_err(Error::read(agent_guard_common::map::OUTCOMES))
     }
 
     /// Writes a session's record.

@@ -1,6 +1,6 @@
 //! The pins: what stays in the kernel when the daemon goes, and the one way to remove it.
 //!
-//! `DIR/v2/maps/NAME` holds the maps, `DIR/v2/links/N-BUILD/PROGRAM` the attached programs of the N-th start that
+//! `DIR/v3/maps/NAME` holds the maps, `DIR/v3/links/N-BUILD/PROGRAM` the attached programs of the N-th start that
 //! attached any, and of which build they are. A daemon of the same build goes on with them. Otherwise the new ones are
 //! pinned before the old ones are removed: neither way leaves an instant without enforcement.
 

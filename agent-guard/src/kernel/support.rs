@@ -1,6 +1,6 @@
 //! What this kernel can enforce, as `doctor` shows it. Needs no rights and loads nothing.
 
-use agent_guard_common::operation::{HOOKS, Hook, Operation};
+use agent_guard_common::operation::{Attachment, HOOKS, Hook, Operation};
 
 use super::error::Error;
 use super::known::Known;
@@ -39,7 +39,8 @@ pub fn probe() -> Result<Vec<OperationSupport>, Error> {
 }
 
 fn support(operation: Operation, has: impl Fn(&Hook) -> bool) -> OperationSupport {
-    let judging = HOOKS.iter().filter(|hook| hook.operations.contains(&operation));
+    let judging =
+        HOOKS.iter().filter(|hook| hook.attachment != Attachment::Exit && hook.operations.contains(&operation));
     let (there, missing): (Vec<&Hook>, Vec<&Hook>) = judging.partition(|hook| has(hook));
     let support = if missing.iter().all(|hook| hook.replaceable) {
         Support::Full
@@ -50,6 +51,18 @@ fn support(operation: Operation, has: impl Fn(&Hook) -> bool) -> OperationSuppor
     };
     let names = |hooks: Vec<&Hook>| hooks.iter().map(|hook| hook.name).collect();
     OperationSupport { operation, support, hooks: names(there), missing: names(missing) }
+}
+
+/// The functions whose ends are seen here, and those that are missing: of what they do nobody hears what came of it.
+///
+/// # Errors
+/// The kernel's types cannot be read.
+pub fn outcomes() -> Result<(Vec<&'static str>, Vec<&'static str>), Error> {
+    let known = Known::running()?;
+    let ends = HOOKS.iter().filter(|hook| hook.attachment == Attachment::Exit);
+    let (there, missing): (Vec<&Hook>, Vec<&Hook>) = ends.partition(|hook| known.has(hook));
+    let names = |hooks: Vec<&Hook>| hooks.iter().map(|hook| hook.name).collect();
+    Ok((names(there), names(missing)))
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ pub fn wake(tgid: u32) -> Result<(), Errno> {
     }
 }
 
+/// An error number that the kernel gave, in words.
+#[must_use]
+pub fn errno_words(errno: u32) -> String {
+    i32::try_from(errno).map_or_else(|_| format!("error {errno}"), |errno| Errno::from_raw(errno).desc().to_owned())
+}
+
 /// The name of an errno, as headers have it.
 #[must_use]
 pub fn errno_name(errno: i32) -> String {

@@ -7,7 +7,7 @@
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Adopt, Ancestor, Decision, Impact, Notice, Process, Request, RequestState, RuleRef, Session, SessionRef,
+    Adopt, Ancestor, Decision, Impact, Notice, Outcomes, Process, Request, RequestState, RuleRef, Session, SessionRef,
     SessionState, StartSession,
 };
 use agent_guard::api::{Refusal, Standing, authz::Scope};
@@ -173,6 +173,7 @@ pub fn request(id: &str, uid: u32) -> Request {
         expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),
         left_ms: 250_000,
         decision: None,
+        outcome: None,
     }
 }
 
@@ -190,6 +191,7 @@ fn session(start: &StartSession, uid: u32) -> Session {
         started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         tasks: 1,
         pending: 0,
+        outcomes: Outcomes::default(),
         cgroup: None,
     }
 }

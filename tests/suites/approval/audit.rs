@@ -8,7 +8,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use agent_guard_tests::guest::{Run, as_user, cli, deny, eventually, requests};
+use agent_guard_tests::guest::{
+    Run, approve, as_user, await_request_in, cli, deny, eventually, request, requests, sessions,
+};
 use serde_json::{Value, json};
 
 use crate::{AGENT, APPROVER, Held, daemon, file, said};
@@ -43,8 +45,8 @@ fn audit_has_one_record_for_the_question_the_decision_and_the_act_in_this_order(
     assert_eq!(cli(&["approve", &id, "--reason", "why not"]).status.code(), Some(0));
     let mut run = held.run;
     assert_eq!(run.wait(), 0);
-    let records = settled(&file, 3);
-    assert_eq!(whats(&records), ["held", "decided", "passed"]);
+    let records = settled(&file, 4);
+    assert_eq!(whats(&records), ["held", "decided", "passed", "done"]);
     let questions: BTreeSet<u64> = records.iter().map(|record| record["question"].as_u64().unwrap()).collect();
     assert_eq!(questions.len(), 1, "they tell of one act");
     assert!(records.iter().all(|record| record["request"] == *id));
@@ -53,6 +55,46 @@ fn audit_has_one_record_for_the_question_the_decision_and_the_act_in_this_order(
     assert_eq!((&decided["approver"]["user"], &decided["approver"]["uid"]), (&json!("root"), &json!(0)));
     assert_eq!(decided["act"]["session"]["name"], "recorded");
     assert_eq!(decided["act"]["process"]["comm"], "rm");
+}
+
+#[test]
+fn audit_has_what_came_of_an_approved_act_and_the_session_counts_what_was_done() {
+    daemon();
+    let counts = |name: &str| {
+        let session = sessions().into_iter().find(|session| session["name"] == name).unwrap();
+        ["deleted", "renamed", "truncated", "failed"].map(|kind| session["outcomes"][kind].as_u64().unwrap())
+    };
+    fs::create_dir_all("/srv/held/full/file").unwrap();
+    let script = "rmdir /srv/held/full; echo rmdir=$?; : > /srv/one; : > /srv/two; mv /srv/one /srv/three; \
+                  : > /srv/two; rm /srv/two /srv/three; rmdir /srv/held; mkdir /srv/none; rmdir /srv/none; echo over; read end";
+    let mut run = Run::shell("outcomes", script);
+    for object in ["/srv/held/full", "/srv/held"] {
+        let asked = await_request_in("outcomes");
+        assert_eq!(asked["object"], object);
+        let id = asked["id"].as_str().unwrap();
+        approve(id);
+        // It was approved, it passed, and nothing came of it: the directory is not empty.
+        let shown = eventually("its outcome", || {
+            let shown = request(id);
+            (!shown["outcome"].is_null()).then_some(shown)
+        });
+        assert_eq!((&shown["state"], &shown["outcome"]["done"]), (&json!("approved"), &json!(false)), "{shown}");
+        assert_eq!(shown["outcome"]["error"], "Directory not empty");
+        let records = settled(Path::new(object), 4);
+        assert_eq!(whats(&records), ["held", "decided", "passed", "failed"]);
+        assert_eq!(records[3]["reason"], "Directory not empty");
+        let sheet = said(&cli(&["show", id])).1;
+        assert!(sheet.contains("failed: Directory not empty"), "{sheet}");
+    }
+    run.await_stdout("over");
+    assert!(Path::new("/srv/held/full/file").exists());
+    // Two files and a directory are gone, one was renamed, one truncated that was there; two attempts came to nothing.
+    assert_eq!(counts("outcomes"), [3, 1, 1, 2]);
+    let free = "touch /srv/two; rm /srv/two; echo over; read end";
+    let mut other = Run::shell("other-outcomes", free);
+    other.await_stdout("over");
+    assert_eq!(counts("other-outcomes"), [1, 0, 0, 0], "each session has its own");
+    assert_eq!(counts("outcomes"), [3, 1, 1, 2]);
 }
 
 #[test]

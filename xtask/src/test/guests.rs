@@ -25,6 +25,9 @@ const SCENARIO: &str = "scenario";
 /// one, and that on another than the next.
 const ON_ONE_KERNEL: &[(&str, Kernel)] =
     &[("scenario_incident", Kernel::Oldest), ("scenario_programs", Kernel::Stable)];
+/// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Each has the machine for
+/// itself.
+const ALONE: &[&str] = &["fault"];
 /// Tests named so run only when asked for.
 const LONG: &str = "long_";
 const TIME_LIMIT: Duration = Duration::from_secs(600);
@@ -52,7 +55,10 @@ pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<
         let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
         let mut payload = common_payload(programs);
         payload.extend(without(args)?);
-        run_all(args, jobs, &payload, rootfs.as_ref(), report);
+        let wants_all = |job: &Job<'_>| args.long && ALONE.contains(&job.suite.name.as_str());
+        let (alone, beside): (VecDeque<_>, VecDeque<_>) = jobs.into_iter().partition(wants_all);
+        run_all(1, args, alone, &payload, rootfs.as_ref(), report);
+        run_all(args.jobs.max(1), args, beside, &payload, rootfs.as_ref(), report);
     }
     Ok(())
 }
@@ -116,12 +122,19 @@ fn common_payload(programs: &[Program]) -> Vec<Payload> {
         .collect()
 }
 
-/// Runs the jobs, a few guests at a time.
-fn run_all(args: &Args, jobs: VecDeque<Job<'_>>, payload: &[Payload], rootfs: Option<&PathBuf>, report: &Report) {
+/// Runs the jobs, so many guests at a time.
+fn run_all(
+    guests: usize,
+    args: &Args,
+    jobs: VecDeque<Job<'_>>,
+    payload: &[Payload],
+    rootfs: Option<&PathBuf>,
+    report: &Report,
+) {
     let queue = Mutex::new(jobs);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
-        for _ in 0..args.jobs.max(1) {
+        for _ in 0..guests {
             scope.spawn(|| {
                 while let Some(job) = next() {
                     run_one(args, &job, payload, rootfs, report);

@@ -27,11 +27,20 @@ fn row(request: &Request) -> [String; 5] {
     [request.id.clone(), left(request), request.session.name.clone(), request.operation.clone(), object(request)]
 }
 
-/// The time left for an answer, or what the answer was.
+/// The time left for an answer, or what has become of it.
 pub(super) fn left(request: &Request) -> String {
     match request.state {
         RequestState::Pending => output::duration(request.left_ms),
-        decided => decided.word().to_owned(),
+        _ => word(request).to_owned(),
+    }
+}
+
+/// What the answer was; once it is known, what came of the act.
+fn word(request: &Request) -> &'static str {
+    match &request.outcome {
+        None => request.state.word(),
+        Some(outcome) if outcome.done => "done",
+        Some(_) => "failed",
     }
 }
 
@@ -65,7 +74,7 @@ fn change(style: Style, request: &Request) -> String {
         RequestState::Denied | RequestState::Expired => Tone::Bad,
         RequestState::Cancelled | RequestState::Invalidated => Tone::Plain,
     };
-    let state = style.tone(tone, &format!("{:11}", request.state.word()));
+    let state = style.tone(tone, &format!("{:11}", word(request)));
     let what = escape(&format!("{} {}", request.operation, object(request)));
     let session = escape(&request.session.name);
     format!("{}  {state}  {what} (session {session})\n", escape(&request.id))

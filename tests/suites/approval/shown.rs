@@ -31,13 +31,17 @@ fn approval_requests_are_listed_and_watched() {
     let table = said(&cli(&["requests"])).1;
     assert!(table.lines().any(|line| line.starts_with(&id) && line.contains("/srv/held/watched")), "{table}");
     held.goes_on_when_approved();
-    let lines = eventually("a second whole line", || {
+    let lines = eventually("a third whole line", || {
         let lines = watch.stdout();
-        (lines.ends_with('\n') && lines.lines().count() >= 2).then_some(lines)
+        (lines.ends_with('\n') && lines.lines().count() >= 3).then_some(lines)
     });
     let states: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(states.iter().all(|request| request["id"] == *id), "{states:?}");
-    assert_eq!(states.iter().map(|request| &request["state"]).collect::<Vec<_>>(), ["pending", "approved"]);
+    let told: Vec<_> = states.iter().map(|request| (&request["state"], &request["outcome"]["done"])).collect();
+    let [pending, approved] = [json!("pending"), json!("approved")];
+    assert_eq!(told, [(&pending, &Value::Null), (&approved, &Value::Null), (&approved, &json!(true))]);
+    let table = said(&cli(&["requests"])).1;
+    assert!(table.lines().any(|line| line.starts_with(&id) && line.contains(" done ")), "{table}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ const ACTS: &[(&str, &str)] = &[
     ("schedule", "renice @"),
     ("schedule", "reschedule @"),
     ("schedule", "pin @"),
+    ("schedule", "prefer @"),
     ("schedule", "limit @"),
 ];
 
@@ -41,6 +42,16 @@ impl Drop for Bystander {
 
 fn results(agent: &mut Agent, pid: impl std::fmt::Display) -> Vec<i64> {
     ACTS.iter().map(|(_, act)| agent.errno(&act.replace('@', &pid.to_string()))).collect()
+}
+
+#[test]
+fn escape_by_asking_a_process_outside_to_trace_is_refused_and_inside_is_nobodys_business() {
+    let mut agent = denied("traced");
+    // Its parent is its keeper, which is outside.
+    assert_eq!(agent.errno("be-traced"), EPERM);
+    await_record("refused", "traced", "ptrace", "");
+    assert_eq!(agent.errno("via fork be-traced"), 0, "by its own parent");
+    assert_eq!(Agent::unguarded().errno("via fork be-traced"), 0, "untagged");
 }
 
 #[test]

@@ -45,6 +45,11 @@ fn attach(pid: i32) -> Done {
 
 /// Acts by name.
 pub(crate) fn act(words: &[&str]) -> Option<Done> {
+    if let ["be-traced"] = words {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: the call takes nothing but its number.
+        return Some(Done::of(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, none, none) }));
+    }
     let [name, pid, rest @ ..] = words else { return None };
     let pid: i32 = pid.parse().ok()?;
     let who = u32::try_from(pid).ok()?;
@@ -81,6 +86,12 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
                 let mut processors: libc::cpu_set_t = std::mem::zeroed();
                 libc::CPU_SET(0, &mut processors);
                 Done::of(libc::sched_setaffinity(pid, size_of::<libc::cpu_set_t>(), &raw const processors))
+            }
+            ("prefer", []) => {
+                // include/uapi/linux/ioprio.h: a process; best effort, level 5
+                const PROCESS: c_long = 1;
+                const LEVEL: c_long = 2 << 13 | 5;
+                Done::of(libc::syscall(libc::SYS_ioprio_set, PROCESS, pid, LEVEL))
             }
             ("limit", []) => {
                 let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };

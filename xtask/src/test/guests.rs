@@ -25,8 +25,8 @@ const SCENARIO: &str = "scenario";
 /// one, and that on another than the next.
 const ON_ONE_KERNEL: &[(&str, Kernel)] =
     &[("scenario_incident", Kernel::Oldest), ("scenario_programs", Kernel::Stable)];
-/// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Each has the machine for
-/// itself.
+/// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
+/// machine for themselves.
 const ALONE: &[&str] = &["fault"];
 /// Tests named so run only when asked for.
 const LONG: &str = "long_";
@@ -38,6 +38,17 @@ struct Job<'a> {
     kernel: Kernel,
     suite: &'a Program,
     tests: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Whether it can run beside no other.
+    fn wants_all(&self) -> bool {
+        ALONE.contains(&self.suite.name.as_str()) && self.tests.iter().any(|name| is_named_long(name))
+    }
+}
+
+fn is_named_long(name: &str) -> bool {
+    name.rsplit("::").next().is_some_and(|name| name.starts_with(LONG))
 }
 
 /// Runs the suites in guests: first those in memory, then the scenarios.
@@ -55,8 +66,7 @@ pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<
         let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
         let mut payload = common_payload(programs);
         payload.extend(without(args)?);
-        let wants_all = |job: &Job<'_>| args.long && ALONE.contains(&job.suite.name.as_str());
-        let (alone, beside): (VecDeque<_>, VecDeque<_>) = jobs.into_iter().partition(wants_all);
+        let (alone, beside): (VecDeque<_>, VecDeque<_>) = jobs.into_iter().partition(Job::wants_all);
         run_all(1, args, alone, &payload, rootfs.as_ref(), report);
         run_all(args.jobs.max(1), args, beside, &payload, rootfs.as_ref(), report);
     }
@@ -76,8 +86,7 @@ fn without(args: &Args) -> Result<Option<Payload>> {
 fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
     let mut jobs = VecDeque::new();
     for suite in suites {
-        let tests = names(suite, args)?;
-        if !tests.is_empty() {
+        for tests in parts(suite, names(suite, args)?) {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
             let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
             match only.filter(|_| !args.long && args.filters.is_empty() && args.kernels.is_empty()) {
@@ -87,6 +96,13 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
         }
     }
     Ok(jobs)
+}
+
+/// The tests of a suite, by those that one guest runs; no part is empty.
+fn parts(suite: &Program, tests: Vec<String>) -> Vec<Vec<String>> {
+    let is_apart = |name: &String| ALONE.contains(&suite.name.as_str()) && is_named_long(name);
+    let (apart, together): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_apart);
+    [apart, together].into_iter().filter(|part| !part.is_empty()).collect()
 }
 
 /// Asks a test program, on the host, which of its tests are to run.
@@ -99,7 +115,7 @@ pub(crate) fn names(program: &Program, args: &Args) -> Result<Vec<String>> {
     let ignored = if args.long { Vec::new() } else { list(&["--ignored"])? };
     let mut names = list(&[])?;
     names.retain(|name| {
-        let is_long = ignored.contains(name) || name.rsplit("::").next().is_some_and(|name| name.starts_with(LONG));
+        let is_long = ignored.contains(name) || is_named_long(name);
         (args.long || !is_long) && args.selects(&format!("{}::{name}", program.name))
     });
     Ok(names)

@@ -17,6 +17,8 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 // include/uapi/linux/in.h
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
+const IPPROTO_UDPLITE: u16 = 136;
 const IPPROTO_MPTCP: u16 = 262;
 
 /// `struct sockaddr_in6`, whose first eight bytes are those of `struct sockaddr_in`.
@@ -73,8 +75,9 @@ impl Destination {
             family = sock.load(&member::SOCK_FAMILY);
         }
         let protocol = match sock.load(&member::SOCK_PROTOCOL) {
-            // To whoever is at the other end it is TCP.
+            // To whoever is at the other end it is TCP; and the one is no other than UDP to a policy.
             IPPROTO_MPTCP => IPPROTO_TCP,
+            IPPROTO_UDPLITE => IPPROTO_UDP,
             protocol => protocol,
         };
         let port = u16::from_be_bytes(raw.port);

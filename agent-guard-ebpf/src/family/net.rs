@@ -51,8 +51,8 @@ const fn is_seen(family: u32, kind: u32, protocol: u32) -> bool {
     const ALG: u32 = 38;
     // include/linux/net.h: SOCK_STREAM, SOCK_DGRAM, without the flags
     let is_plain = matches!(kind & 0xf, 1 | 2);
-    // include/uapi/linux/in.h: any, ICMP (of ping), TCP, UDP, ICMPv6, MPTCP
-    let is_known = matches!(protocol, 0 | 1 | 6 | 17 | 58 | 262);
+    // include/uapi/linux/in.h: any, ICMP (of ping), TCP, UDP, ICMPv6, UDP-Lite (until 7.x), MPTCP
+    let is_known = matches!(protocol, 0 | 1 | 6 | 17 | 58 | 136 | 262);
     matches!(family, UNIX | NETLINK | ALG) || matches!(family, INET | INET6) && is_plain && is_known
 }
 

@@ -75,8 +75,9 @@ impl Destination {
             family = sock.load(&member::SOCK_FAMILY);
         }
         let protocol = match sock.load(&member::SOCK_PROTOCOL) {
-            // To whoever is at the other end it is TCP; and the one is no other than UDP to a policy.
+            // To whoever is at the other end it is TCP.
             IPPROTO_MPTCP => IPPROTO_TCP,
+            // What a policy says of UDP holds for it.
             IPPROTO_UDPLITE => IPPROTO_UDP,
             protocol => protocol,
         };

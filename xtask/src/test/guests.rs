@@ -47,7 +47,8 @@ impl Job<'_> {
     }
 }
 
-fn is_named_long(name: &str) -> bool {
+/// Whether a test, by its own name or with its modules, runs only when what takes long is asked for.
+pub(crate) fn is_named_long(name: &str) -> bool {
     name.rsplit("::").next().is_some_and(|name| name.starts_with(LONG))
 }
 

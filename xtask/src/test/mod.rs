@@ -7,6 +7,8 @@ mod host;
 mod libtest;
 mod report;
 
+pub(crate) use guests::is_named_long;
+
 use std::process::ExitCode;
 
 use anyhow::Result;

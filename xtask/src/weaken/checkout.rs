@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::paths;
 use crate::process::{Run as _, cargo};
+use crate::test::is_named_long;
 use crate::weaken::table::Weakness;
 
 /// Where the copy lies; kept from one time to the next for what was built in it.
@@ -33,22 +34,22 @@ impl Checkout {
     pub(crate) fn make() -> Result<Self> {
         let origin = paths::current()?;
         let copy = Self { root: origin.join(COPY) };
-        if copy.root.join(".git").is_dir() {
-            copy.git(&["fetch", "--quiet", "origin", "HEAD"])?;
-        } else {
+        if !copy.root.join(".git").is_dir() {
             let mut clone = Command::new("git");
             clone.args(["clone", "--quiet", "--shared", "--no-checkout"]).arg(&origin).arg(&copy.root).run()?;
-            copy.git(&["fetch", "--quiet", "origin", "HEAD"])?;
             paths::create(&copy.root.join("target"))?;
             paths::create(Path::new(SHARED))?;
             symlink(origin.join(SHARED), copy.root.join(SHARED)).context("cannot link the cache of guests")?;
         }
+        copy.git(&["fetch", "--quiet", "origin", "HEAD"])?;
         copy.git(&["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"])?;
         Ok(copy)
     }
 
     /// Runs the tests that stand against a weakness, with it, and returns the names of those that ran and failed.
     pub(crate) fn failures(&self, weakness: &Weakness, kernel: &str) -> Result<BTreeSet<String>> {
+        // Whatever the last one has left, though it was broken off half-way.
+        self.git(&["checkout", "--quiet", "--force", "."])?;
         for edit in &weakness.edits {
             let file = self.root.join(&edit.file);
             let text = String::from_utf8(paths::read(&file)?)?;
@@ -57,9 +58,7 @@ impl Checkout {
             }
             paths::write(&file, text.replacen(&edit.from, &edit.to, 1))?;
         }
-        let output = self.test(weakness, kernel);
-        self.git(&["checkout", "--quiet", "--force", "."])?;
-        failed(&output?)
+        failed(&self.test(weakness, kernel)?)
     }
 
     fn test(&self, weakness: &Weakness, kernel: &str) -> Result<String> {
@@ -71,7 +70,7 @@ impl Checkout {
         for hook in &weakness.hooks {
             test.args(["--without", hook]);
         }
-        if weakness.tests.iter().any(|name| name.starts_with("long_")) {
+        if weakness.tests.iter().any(|name| is_named_long(name)) {
             test.arg("--long");
         }
         let output = test.stdin(Stdio::null()).output().context("cannot start cargo xtask test")?;

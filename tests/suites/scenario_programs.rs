@@ -6,54 +6,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use agent_guard_tests::guest::{Daemon, PinnedMap, Run, as_user, eventually, sessions, status};
+use agent_guard_tests::guest::script::{self, Said};
+use agent_guard_tests::guest::{Daemon, Run, status};
 
-const AGENT: u32 = 1000;
 const POLICY: &str = include_str!("../../agent-guard/policies/default.yaml");
-/// Emulation takes its time for whole programs.
-const PATIENCE: Duration = Duration::from_secs(1500);
 
 fn daemon() -> &'static Daemon {
     Daemon::shared(|| POLICY.to_owned())
 }
 
-/// Runs a shell script as a user in a fresh home, under guard or not: its status and what it wrote. The guard has nothing
-/// to say about it.
+/// Runs a script, about which the guard has nothing to say.
 fn run(name: &str, is_guarded: bool, script: &str) -> (i32, String) {
-    let (status, said, remarks) = run_remarked(name, is_guarded, script);
+    let Said { status, stdout, remarks } = script::run(daemon, name, is_guarded, script);
     assert_eq!(remarks, BTreeSet::new(), "the guard has something to say");
-    (status, said)
-}
-
-/// The same, and what the guard had to say about it.
-fn run_remarked(name: &str, is_guarded: bool, script: &str) -> (i32, String, BTreeSet<String>) {
-    daemon();
-    let home = format!("/home/agent/{name}-{}", if is_guarded { "guarded" } else { "free" });
-    fs::create_dir_all(&home).unwrap();
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-    nix::unistd::chown(home.as_str(), Some(AGENT.into()), Some(AGENT.into())).unwrap();
-    let mut command = Command::new(if is_guarded { "agent-guard" } else { "bash" });
-    if is_guarded {
-        command.args(["run", "--profile", "autonomous", "--name", name, "--", "bash"]);
-    }
-    command.args(["-ec", script]).current_dir(&home).env("HOME", &home).env("TMPDIR", &home);
-    let mut run = Run::spawn(if is_guarded { name } else { "" }, as_user(&mut command, AGENT));
-    run.close();
-    let start = Instant::now();
-    while !run.has_ended() {
-        assert!(start.elapsed() < PATIENCE, "it does not end: {run:?}");
-        sleep(Duration::from_millis(100));
-    }
-    let status = run.wait();
-    eprintln!("{name}: {} s {}", start.elapsed().as_secs(), if is_guarded { "guarded" } else { "free" });
-    let remarks =
-        run.stderr().lines().filter_map(|line| Some(line.split_once("agent-guard: ")?.1.to_owned())).collect();
-    (status, run.stdout(), remarks)
+    (status, stdout)
 }
 
 /// Runs a script outside and inside: it ends well both times, and says the same.
@@ -181,8 +148,8 @@ if __name__ == '__main__':
 fn outcomes(name: &str, is_guarded: bool, tests: &[&str]) -> BTreeMap<String, String> {
     fs::write("/tmp/outcomes.py", PYTHON).unwrap();
     let script = format!("python3 /tmp/outcomes.py {}", tests.join(" "));
-    let (status, said, mut remarks) = run_remarked(name, is_guarded, &script);
-    assert_eq!(status, 0, "{said}");
+    let Said { status, stdout, mut remarks } = script::run(daemon, name, is_guarded, &script);
+    assert_eq!(status, 0, "{stdout}");
     // Which kinds of sockets a machine has is tried; those that let no hook see where they send are refused instead.
     remarks.retain(|remark| !remark.starts_with("refused: raw-socket call socket: "));
     assert_eq!(remarks, BTreeSet::new(), "the guard has something to say");
@@ -190,7 +157,7 @@ fn outcomes(name: &str, is_guarded: bool, tests: &[&str]) -> BTreeMap<String, St
         let (test, what) = line.strip_prefix("RESULT ")?.split_once(' ')?;
         Some((test.to_owned(), what.to_owned()))
     };
-    said.lines().filter_map(outcome).collect()
+    stdout.lines().filter_map(outcome).collect()
 }
 
 /// Runs tests of CPython outside and inside: each ends alike. What does not is run again, as some depend on time.
@@ -233,46 +200,4 @@ fn long_scenario_programs_tests_of_cpython_end_alike_for_files() {
 fn long_scenario_programs_tests_of_cpython_end_alike_for_processes_and_sockets() {
     let modules = ["test_subprocess", "test_socket", "test_signal", "test_threading"];
     python_tests_end_alike("python-processes", &modules, 500);
-}
-
-/// What the kernel says when something is wrong with it.
-const ALARMS: &[&str] =
-    &["WARNING:", "BUG:", "Oops", "lockup", "rcu_sched", "rcu_preempt", "hung_task", "blocked for more"];
-
-/// Lines of the kernel's log that are alarms.
-fn alarms() -> Vec<String> {
-    let log = Command::new("dmesg").output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
-    log.lines().filter(|line| ALARMS.iter().any(|alarm| line.contains(alarm))).map(str::to_owned).collect()
-}
-
-/// Whether the kernel's maps hold nothing of any session any more. The size of a key is that of the ABI.
-fn nothing_is_left() -> bool {
-    let is_empty = |(map, key): &(&str, usize)| PinnedMap::open(map, *key).keys().is_empty();
-    sessions().is_empty() && [("ENROL", 4), ("ANSWERS", 16)].iter().all(is_empty)
-}
-
-/// Runs the stressors of some classes of stress-ng one after the other under guard, each for so long.
-fn the_kernel_is_well_after(name: &str, classes: &str, each: u32, in_all: u32) {
-    daemon();
-    assert_eq!(alarms(), Vec::<String>::new(), "before anything");
-    let script = format!(
-        "timeout {in_all} stress-ng --class {classes} --seq 2 -t {each} --vm-bytes 16M --no-rand-seed -q || true"
-    );
-    // Stressors do what no agent may as well (raw sockets, others' priorities): here it is about what that does to the kernel.
-    let (status, ..) = run_remarked(name, true, &script);
-    assert_eq!(status, 0);
-    eventually("empty maps", || nothing_is_left().then_some(()));
-    assert_eq!(alarms(), Vec::<String>::new());
-    assert_eq!(self::status()["failures"], serde_json::json!([]), "nothing was lost in the kernel");
-}
-
-#[test]
-fn scenario_programs_the_kernel_is_well_after_some_stress() {
-    the_kernel_is_well_after("stress", "pipe", 1, 20);
-}
-
-#[test]
-fn long_scenario_programs_the_kernel_is_well_after_ten_minutes_of_stress() {
-    the_kernel_is_well_after("stress-long", "filesystem,os,scheduler,network,pipe,memory,vm", 2, 600);
 }

@@ -7,6 +7,7 @@ mod http;
 mod maps;
 mod process;
 mod run;
+pub mod script;
 mod wait;
 
 pub use self::agent::{Agent, Done};

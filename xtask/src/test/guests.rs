@@ -23,8 +23,14 @@ use crate::test::report::Report;
 const SCENARIO: &str = "scenario";
 /// Scenarios that take long and show little of a kernel that other suites do not: unless more is asked for, each runs on
 /// one, and that on another than the next.
-const ON_ONE_KERNEL: &[(&str, Kernel)] =
-    &[("scenario_incident", Kernel::Oldest), ("scenario_programs", Kernel::Stable)];
+const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
+    ("scenario_incident", Kernel::Oldest),
+    ("scenario_programs", Kernel::Stable),
+    ("scenario_stress", Kernel::Newest),
+];
+/// Of those, the one that takes an hour on all of them, and so runs on its one kernel even where what takes long is asked
+/// for: how programs end is no matter of the kernel.
+const ALWAYS_ON_ONE: &str = "scenario_programs";
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];
@@ -90,7 +96,8 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
         for tests in parts(suite, names(suite, args)?) {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
             let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
-            match only.filter(|_| !args.long && args.filters.is_empty() && args.kernels.is_empty()) {
+            let is_short = !args.long || suite.name == ALWAYS_ON_ONE;
+            match only.filter(|_| is_short && args.filters.is_empty() && args.kernels.is_empty()) {
                 Some(kernel) => jobs.push_back(of_kernel(&kernel)),
                 None => jobs.extend(args.kernels().iter().map(of_kernel)),
             }

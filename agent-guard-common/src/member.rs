@@ -28,6 +28,7 @@ macro_rules! members {
             MOUNT_POINT, "mount", "mnt_mountpoint";
             NAME_BYTES, "qstr", "name";
             MAPPING_FILE, "vm_area_struct", "vm_file";
+            MAPPING_FLAGS, "vm_area_struct", "vm_flags";
             FILE_DENTRY, "file", "f_path.dentry";
             FILE_FLAGS, "file", "f_flags";
             FILE_MODE, "file", "f_mode";

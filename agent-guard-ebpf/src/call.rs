@@ -25,6 +25,14 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Whether it is one of those that keyrings are used by: add_key, request_key, keyctl.
+    #[inline(always)]
+    pub const fn is_about_keys(&self) -> bool {
+        matches!((self.number, self.compat), (248..=250, false) | (286..=288, true))
+    }
+}
+
 impl Object for Call {
     #[inline(always)]
     fn hash(&self, key: SipKey) -> u64 {

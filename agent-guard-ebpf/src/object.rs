@@ -142,7 +142,7 @@ impl Entry {
     #[inline(always)]
     fn with_device(self, label: u16, slot: u32, operation: Operation) -> [u16; 2] {
         let device = match operation {
-            Operation::Read | Operation::Write => self.device_label(slot).unwrap_or(label),
+            Operation::Read | Operation::Write | Operation::Modify => self.device_label(slot).unwrap_or(label),
             _ => label,
         };
         [label, device]

@@ -3,9 +3,9 @@
 //! Must not know how a program is loaded.
 
 use super::Operation::{
-    self, Attribute, Bpf, Chmod, Chown, Command, Connect, Create, Delete, Exec, Handle, IoUring, Kill, Link, Module,
-    Mount, Perf, Quota, RawIo, RawSocket, Read, Reboot, Rename, Schedule, Swap, Terminal, Time, Trace, Truncate,
-    UnixConnect, UserFault, Write,
+    self, Attribute, Bpf, Chmod, Chown, Command, Connect, Create, Delete, Exec, Handle, IoUring, Keyring, Kill, Link,
+    Modify, Module, Mount, Perf, Quota, RawIo, RawSocket, Read, Reboot, Rename, Schedule, Swap, Terminal, Time, Trace,
+    Truncate, UnixConnect, UserFault, Write,
 };
 
 /// How a program is attached.
@@ -30,10 +30,12 @@ pub struct Hook {
     pub operations: &'static [Operation],
     /// Whether a kernel without the hook does the same work in another one of the table, or has no such work.
     pub replaceable: bool,
+    /// Whether it is attached only while the policy in force names one of its operations: it costs everybody too much.
+    pub on_demand: bool,
 }
 
 const fn lsm(name: &'static str, operations: &'static [Operation]) -> Hook {
-    Hook { name, attachment: Attachment::Lsm, operations, replaceable: false }
+    Hook { name, attachment: Attachment::Lsm, operations, replaceable: false, on_demand: false }
 }
 
 /// A hook that not every kernel has.
@@ -46,6 +48,11 @@ const fn end(name: &'static str, operations: &'static [Operation]) -> Hook {
     Hook { attachment: Attachment::Exit, ..newer(name, operations) }
 }
 
+/// A hook that everybody meets at every turn.
+const fn on_demand(name: &'static str, operations: &'static [Operation]) -> Hook {
+    Hook { on_demand: true, ..lsm(name, operations) }
+}
+
 /// Every program, in the order in which they are attached: the tree first, so that no task escapes its tag.
 pub const HOOKS: &[Hook] = &[
     lsm("task_alloc", &[]),
@@ -54,8 +61,9 @@ pub const HOOKS: &[Hook] = &[
     lsm("bprm_committed_creds", &[Command]),
     Hook { attachment: Attachment::Tracepoint, ..lsm("sched_process_exec", &[Command]) },
     lsm("bprm_check_security", &[Exec]),
-    lsm("mmap_file", &[Exec]),
-    lsm("file_mprotect", &[Exec]),
+    lsm("mmap_file", &[Exec, Modify]),
+    lsm("file_mprotect", &[Exec, Modify]),
+    on_demand("file_permission", &[Modify]),
     lsm("file_open", &[Read, Write, Truncate]),
     lsm("file_receive", &[Read, Write]),
     lsm("file_ioctl", &[Write, Delete, Attribute, Terminal]),
@@ -85,6 +93,7 @@ pub const HOOKS: &[Hook] = &[
     lsm("sb_pivotroot", &[Mount]),
     lsm("move_mount", &[Mount]),
     lsm("capable", &[Mount, Swap, Reboot, Module, Time, RawIo, Quota, Handle]),
+    lsm("key_permission", &[Keyring]),
     lsm("bpf", &[Bpf]),
     lsm("perf_event_open", &[Perf]),
     lsm("inode_init_security_anon", &[UserFault, IoUring]),

@@ -140,6 +140,10 @@ operations! {
     UnixConnect = 29, "unix-connect", Socket, holdable: true;
     /// A socket whose destinations no hook sees: raw, packet, vsock, SCTP and the like.
     RawSocket = 30, "raw-socket", Call, holdable: false;
+    /// Changing what a file has through a descriptor, whoever opened it and when.
+    Modify = 31, "modify", Content, holdable: false;
+    /// Using the kernel's keyrings: looking for keys, reading, changing and removing them.
+    Keyring = 32, "keyring", Call, holdable: false;
 }
 
 impl Operation {
@@ -148,6 +152,14 @@ impl Operation {
     #[must_use]
     pub const fn has_outcome(self) -> bool {
         matches!(self, Self::Delete | Self::Rename | Self::Truncate)
+    }
+
+    /// Whether rules must name it: it is judged so often, and by a hook that costs everybody so much, that `all` and a
+    /// profile's default leave it out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn must_be_named(self) -> bool {
+        matches!(self, Self::Modify)
     }
 }
 
@@ -190,6 +202,14 @@ mod tests {
             let sees =
                 |hook: &super::Hook| hook.attachment == super::Attachment::Exit && hook.operations.contains(operation);
             assert_eq!(HOOKS.iter().any(sees), operation.has_outcome(), "{}", operation.name());
+        }
+    }
+
+    #[test]
+    fn a_hook_is_attached_on_demand_where_all_that_it_judges_must_be_named() {
+        for hook in HOOKS.iter().filter(|hook| !hook.operations.is_empty()) {
+            let must_be_named = hook.operations.iter().all(|operation| operation.must_be_named());
+            assert_eq!(hook.on_demand, must_be_named, "{}", hook.name);
         }
     }
 

@@ -67,7 +67,9 @@ impl Operation {
                 | Self::Kill
                 | Self::Schedule
                 | Self::Terminal
-                | Self::RawSocket,
+                | Self::RawSocket
+                | Self::Modify
+                | Self::Keyring,
                 _,
             ) => false,
         }

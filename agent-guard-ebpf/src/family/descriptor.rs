@@ -1,6 +1,7 @@
-//! What can be done through a descriptor without opening anything: being handed it, and ioctls.
+//! What can be done through a descriptor without opening anything: being handed it, ioctls, and, where a policy asks for
+//! it, each change of what the file has.
 //!
-//! Reading and writing are not judged again: the opening was.
+//! Otherwise reading and writing are not judged again: the opening was.
 
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Reason;
@@ -40,6 +41,30 @@ pub fn file_receive(context: LsmContext) -> i32 {
         Err(reason) => finding.reason = reason,
     }
     hook::conclude(&caller, &entry, &finding, 1)
+}
+
+/// fs/read_write.c, `rw_verify_area` (file, mask): each read and write, also those of `sendfile`, `splice`,
+/// `copy_file_range`, `fallocate`, clones, asynchronous I/O and io_uring. Attached only while a policy names `modify`.
+#[lsm(hook = "file_permission")]
+pub fn file_permission(context: LsmContext) -> i32 {
+    // include/linux/fs.h
+    const MAY_WRITE: u32 = 2;
+    if context.arg::<u32>(1) & MAY_WRITE == 0 {
+        return 0;
+    }
+    modifies(Pointer::new(context.arg::<*const u8>(0)))
+}
+
+/// Judges that what a file has can be changed from here on. Each write would be a question of its own: none is held.
+#[inline(always)]
+pub fn modifies(file: Pointer) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let entry = Entry(file.follow(&member::FILE_DENTRY));
+    if !entry.has_content() {
+        return 0;
+    }
+    let entry = Seldom(entry);
+    hook::conclude_at_once(&caller, &entry, &hook::find(&entry, &caller.policy, Operation::Modify))
 }
 
 /// fs/ioctl.c, `ioctl(file, command, argument)`; before 6.8 also of 32-bit programs. One call does so many things that none

@@ -10,6 +10,7 @@ use aya_ebpf::programs::{BtfTracePointContext, LsmContext};
 
 use crate::arguments::{self, Programs};
 use crate::emit::{self, Story};
+use crate::family::descriptor::modifies;
 use crate::hook::{self, Caller};
 use crate::kernel::{Pointer, count, member};
 use crate::object::{Entry, Seldom};
@@ -18,8 +19,12 @@ use crate::question::{self, Standing};
 use crate::task;
 
 const EPERM: i32 = -1;
-/// include/uapi/asm-generic/mman-common.h
+// include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h, include/linux/mm.h
+const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
+/// What MAP_SHARED and MAP_SHARED_VALIDATE have, and MAP_PRIVATE has not.
+const MAP_SHARED: u64 = 1;
+const VM_SHARED: u64 = 8;
 
 /// fs/exec.c, `bprm_execve(bprm)`: one call an `execve`, also for `#!`, before anything of the caller is lost.
 ///
@@ -110,24 +115,32 @@ pub fn bprm_check_security(context: LsmContext) -> i32 {
     becomes_code(bprm.follow(&member::BPRM_FILE))
 }
 
-/// mm/util.c, `vm_mmap_pgoff(file, requested, protection, flags)`: a loader that maps a program instead of executing it.
+/// mm/util.c, `vm_mmap_pgoff(file, requested, protection, flags)`: a loader that maps a program instead of executing it,
+/// and memory that is written to instead of the file.
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(context: LsmContext) -> i32 {
-    let file = Pointer::new(context.arg::<*const u8>(0));
-    if file.is_null() || context.arg::<u64>(2) & PROT_EXEC == 0 {
-        return 0;
-    }
-    becomes_code(file)
+    let protection = context.arg::<u64>(2);
+    let writes_file = protection & PROT_WRITE != 0 && context.arg::<u64>(3) & MAP_SHARED != 0;
+    mapped(Pointer::new(context.arg::<*const u8>(0)), protection, writes_file)
 }
 
 /// mm/mprotect.c, `mprotect_fixup(area, requested, protection)`: the same in two steps.
 #[lsm(hook = "file_mprotect")]
 pub fn file_mprotect(context: LsmContext) -> i32 {
-    let file = Pointer::new(context.arg::<*const u8>(0)).follow(&member::MAPPING_FILE);
-    if file.is_null() || context.arg::<u64>(2) & PROT_EXEC == 0 {
+    let area = Pointer::new(context.arg::<*const u8>(0));
+    let protection = context.arg::<u64>(2);
+    let writes_file = protection & PROT_WRITE != 0 && area.load::<u64>(&member::MAPPING_FLAGS) & VM_SHARED != 0;
+    mapped(area.follow(&member::MAPPING_FILE), protection, writes_file)
+}
+
+#[inline(always)]
+fn mapped(file: Pointer, protection: u64, writes_file: bool) -> i32 {
+    let runs = protection & PROT_EXEC != 0;
+    if file.is_null() || !runs && !writes_file {
         return 0;
     }
-    becomes_code(file)
+    let result = if runs { becomes_code(file) } else { 0 };
+    if result == 0 && writes_file { modifies(file) } else { result }
 }
 
 #[inline(always)]

@@ -26,6 +26,23 @@ fn judge(operation: Operation) -> i32 {
     hook::decide(&caller, &Call::of(&caller), operation)
 }
 
+/// security/keys/permission.c, `key_task_permission(key, credentials, need)`: once or more for each key that a call is
+/// about. The kernel's own look-ups in other calls are not the caller's.
+#[lsm(hook = "key_permission")]
+pub fn key_permission(context: LsmContext) -> i32 {
+    // include/linux/key.h, `enum key_need_perm`: to view tells what a key is called, and to link one needs to write as well.
+    const READ: u32 = 2;
+    const SETATTR: u32 = 6;
+    const LINK: u32 = 5;
+    let need = context.arg::<u32>(2);
+    if !(READ..=SETATTR).contains(&need) || need == LINK {
+        return 0;
+    }
+    let Some(caller) = Caller::current() else { return 0 };
+    let call = Call::of(&caller);
+    if call.is_about_keys() { hook::decide(&caller, &call, Operation::Keyring) } else { 0 }
+}
+
 /// kernel/bpf/syscall.c, `__sys_bpf`.
 #[lsm(hook = "bpf")]
 pub fn bpf(_: LsmContext) -> i32 {

@@ -100,6 +100,12 @@ pub enum Error {
     /// The object was refused.
     #[error("the kernel refused agent-guard's maps: {}", causes(.0))]
     LoadObject(#[source] Box<aya::EbpfError>),
+    /// No programs are pinned where a start's are.
+    #[error("no programs are pinned below {}: somebody removed them; restart the daemon", path.display())]
+    NoStart {
+        /// Where.
+        path: PathBuf,
+    },
     /// A program is not in the object.
     #[error("the kernel object has no program `{program}`: it was built from other sources than the daemon")]
     NoProgram {

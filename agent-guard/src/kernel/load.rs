@@ -1,5 +1,6 @@
 //! Loading: offsets in, maps adopted, programs attached and pinned, in that order.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -94,12 +95,16 @@ pub(super) fn object(pinned: &Path, told: &[(&'static str, u64)]) -> Result<Ebpf
 /// pins its own, and only then removes those of earlier starts.
 fn attach(object: &mut Ebpf, known: &Known, links: &Path) -> Result<(), Error> {
     pins::create(links)?;
-    let hooks = wanted(known)?;
     let mut earlier = pins::starts(links)?;
+    let mut pinned = BTreeSet::new();
+    for start in &earlier {
+        pinned.extend(start.programs(links)?);
+    }
+    let hooks = wanted(known, &pinned)?;
     let build = SipKey { k0: 0, k1: 0 }.hash(OBJECT);
     match earlier.pop_if(|last| last.build == build) {
         // The kernel has verified them already, and they have judged without a break.
-        Some(last) if last.programs(links)? == names(hooks) => {}
+        Some(last) if last.programs(links)? == names(&hooks) => {}
         last => {
             earlier.extend(last);
             let directory = Start::after(&earlier, build).directory(links);
@@ -113,50 +118,44 @@ fn attach(object: &mut Ebpf, known: &Known, links: &Path) -> Result<(), Error> {
     earlier.into_iter().try_for_each(|start| start.remove(links))
 }
 
-/// The hooks that this kernel has.
-fn wanted(known: &Known) -> Result<&[&'static Hook], Error> {
+/// The hooks that this kernel has. Of those on demand the policy that was in force may still need what is pinned.
+fn wanted(known: &Known, pinned: &BTreeSet<String>) -> Result<Vec<&'static Hook>, Error> {
     // A policy that speaks of an operation without its hook is refused; without the tree's own there is no guard.
     match HOOKS.iter().find(|hook| !known.has(hook) && hook.operations.is_empty()) {
         Some(hook) => Err(Error::NoHook { hook: hook.name }),
-        None => Ok(&known.hooks),
+        None => Ok(known.hooks.iter().copied().filter(|hook| !hook.on_demand || pinned.contains(hook.name)).collect()),
     }
 }
 
-fn names(hooks: &[&Hook]) -> Vec<String> {
-    let mut names: Vec<String> = hooks.iter().map(|hook| hook.name.to_owned()).collect();
-    names.sort_unstable();
-    names
+fn names(hooks: &[&Hook]) -> BTreeSet<String> {
+    hooks.iter().map(|hook| hook.name.to_owned()).collect()
 }
 
-fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error> {
+/// Attaches a program of an object.
+pub(super) fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error> {
     let program = object.program_mut(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
     let refused = |source| Error::LoadProgram { program: hook.name, source: Box::new(source) };
     let detached = |source| Error::AttachProgram { program: hook.name, source: Box::new(source) };
-    match hook.attachment {
-        Attachment::Lsm => {
-            let program: &mut Lsm = program.try_into().map_err(refused)?;
+    // Three types of aya's that share these methods, and no trait that has them.
+    macro_rules! attached {
+        ($kind:ty) => {{
+            let program: &mut $kind = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
             let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
             tracing::debug!(program = hook.name, verified, "the kernel has verified a program");
             let id = program.attach().map_err(detached)?;
             Ok(program.take_link(id).map_err(detached)?.into())
-        }
-        Attachment::Tracepoint => {
-            let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
-            program.load(hook.name, btf).map_err(refused)?;
-            let id = program.attach().map_err(detached)?;
-            Ok(program.take_link(id).map_err(detached)?.into())
-        }
-        Attachment::Exit => {
-            let program: &mut FExit = program.try_into().map_err(refused)?;
-            program.load(hook.name, btf).map_err(refused)?;
-            let id = program.attach().map_err(detached)?;
-            Ok(program.take_link(id).map_err(detached)?.into())
-        }
+        }};
+    }
+    match hook.attachment {
+        Attachment::Lsm => attached!(Lsm),
+        Attachment::Tracepoint => attached!(BtfTracePoint),
+        Attachment::Exit => attached!(FExit),
     }
 }
 
-fn pin(link: FdLink, program: &'static str, directory: &Path) -> Result<(), Error> {
+/// Pins an attached program below its start.
+pub(super) fn pin(link: FdLink, program: &'static str, directory: &Path) -> Result<(), Error> {
     let path = directory.join(program);
     match link.pin(&path) {
         // The pin keeps the program attached; our own descriptor is not needed any more.

@@ -5,6 +5,7 @@
 
 pub mod adopt;
 mod btf;
+mod demand;
 mod error;
 pub mod events;
 mod install;
@@ -72,9 +73,16 @@ impl Kernel {
     /// Puts a compiled policy in force: all of it, or nothing.
     ///
     /// # Errors
-    /// A map is full or cannot be written; the policy before stays in force.
+    /// A program that it demands cannot be attached; or a map is full or cannot be written. The policy before stays in
+    /// force.
     pub fn install(&mut self, rules: &Compiled) -> Result<(), Error> {
-        install::install(&mut self.maps, rules)
+        // What a policy demands is there before it, and goes after it.
+        demand::attach(&self.pins, &rules.demands)?;
+        install::install(&mut self.maps, rules)?;
+        if let Err(error) = demand::detach_others(&self.pins, &rules.demands) {
+            tracing::warn!(%error, "a program that no rule needs stays attached for now; it allows all");
+        }
+        Ok(())
     }
 
     /// Generation of the policy in force; 0 before the first.

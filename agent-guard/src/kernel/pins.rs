@@ -4,6 +4,7 @@
 //! attached any, and of which build they are. A daemon of the same build goes on with them. Otherwise the new ones are
 //! pinned before the old ones are removed: neither way leaves an instant without enforcement.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,11 +65,9 @@ impl Start {
         links.join(format!("{}-{:016x}", self.number, self.build))
     }
 
-    /// The programs that it has pinned, in the order of their names: each is attached.
-    pub(super) fn programs(self, links: &Path) -> Result<Vec<String>, Error> {
-        let mut programs = names(&self.directory(links))?;
-        programs.sort_unstable();
-        Ok(programs)
+    /// The programs that it has pinned: each is attached.
+    pub(super) fn programs(self, links: &Path) -> Result<BTreeSet<String>, Error> {
+        Ok(names(&self.directory(links))?.into_iter().collect())
     }
 
     /// Removes its links: its programs are detached.

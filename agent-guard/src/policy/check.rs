@@ -115,11 +115,15 @@ impl Checked {
     /// The operations that are not simply allowed everywhere: what the kernel must be able to enforce.
     #[must_use]
     pub fn operations(&self) -> BTreeSet<Operation> {
-        if self.profiles.iter().any(|profile| profile.default != Verdict::Allow) {
-            return Operation::ALL.iter().copied().collect();
-        }
+        let by_default = self.profiles.iter().any(|profile| profile.default != Verdict::Allow);
+        let left_out = Operation::ALL.iter().copied().filter(|operation| by_default && !operation.must_be_named());
         let rules = self.rules.iter().filter(|rule| rule.verdict != Verdict::Allow);
-        rules.flat_map(|rule| rule.acts.keys().copied()).collect()
+        rules.flat_map(|rule| rule.acts.keys().copied()).chain(left_out).collect()
+    }
+
+    /// Those of them that are judged only because a rule names them.
+    pub(super) fn demands(&self) -> BTreeSet<Operation> {
+        self.operations().into_iter().filter(|operation| operation.must_be_named()).collect()
     }
 
     /// The names of the profiles, in the order of the text.
@@ -394,6 +398,10 @@ rules:
     fn only_what_is_not_simply_allowed_must_be_enforced() {
         assert_eq!(load(POLICY).unwrap().operations(), BTreeSet::from([Operation::Delete]));
         let strict = load(&POLICY.replace("human: { default: allow }", "human: { default: audit }")).unwrap();
-        assert_eq!(strict.operations().len(), Operation::ALL.len());
+        let unless_named = Operation::ALL.iter().copied().filter(|operation| !operation.must_be_named());
+        assert_eq!(strict.operations(), unless_named.collect());
+        assert_eq!(strict.demands(), BTreeSet::new());
+        let demanding = load(&POLICY.replace("[delete]", "[delete, modify]").replace("hold", "deny")).unwrap();
+        assert_eq!(demanding.demands(), BTreeSet::from([Operation::Modify]));
     }
 }

@@ -105,7 +105,7 @@ impl Names<'_> {
         faults: &mut Faults,
     ) -> BTreeMap<Operation, BTreeSet<u16>> {
         let listed: Vec<Operation> = match operations {
-            Several::All => Operation::ALL.to_vec(),
+            Several::All => Operation::ALL.iter().copied().filter(|operation| !operation.must_be_named()).collect(),
             Several::These(these) => {
                 note_repeated(these, "operation", faults);
                 these.iter().map(|operation| operation.value).collect()
@@ -331,6 +331,7 @@ rules: [{{ name: r, {rule} }}]
         assert_eq!(labels(Operation::Delete), [0, 1]);
         assert_eq!(labels(Operation::Connect), [0, 2]);
         assert_eq!(labels(Operation::Command), [3]);
+        assert!(!rule.acts.contains_key(&Operation::Modify), "it must be named");
     }
 
     #[test]

@@ -5,9 +5,14 @@
 
 use std::fs;
 
-use agent_guard_tests::guest::{Agent, cli, status};
+use std::process::Command;
 
-use crate::{POLICY, POLICY_FILE, daemon, file, is_well, run, said};
+use agent_guard_tests::guest::{Agent, Run, cli, status};
+
+use crate::tamper::pins;
+use crate::{InForce, POLICY, POLICY_FILE, daemon, file, is_well, run, said};
+
+const EPERM: i64 = 1;
 
 /// What a policy may say with one thing changed, and what must be said of it: at least where.
 fn malformed() -> Vec<(String, &'static str)> {
@@ -107,5 +112,31 @@ fn fault_a_policy_without_a_profile_that_is_in_use_is_refused() {
     assert!(!std::path::Path::new("/srv/other-ran").exists());
     fs::write(POLICY_FILE, POLICY).unwrap();
     assert_eq!(said(&cli(&["policy", "reload"])).0, 0);
+    is_well(daemon);
+}
+
+#[test]
+fn fault_what_everybody_would_pay_for_is_attached_while_a_policy_names_it_and_no_longer() {
+    let daemon = daemon();
+    let is_attached = || pins().iter().any(|pin| pin.ends_with("file_permission"));
+    assert!(!is_attached(), "no policy has named it");
+    let path = file("denied", "demand").display().to_string();
+    let line = format!("exec 3>>{path}; exec agent-guard run --name demand -- /usr/local/bin/agent-guard-act serve");
+    let mut agent = Agent::of(Run::spawn("demand", Command::new("sh").args(["-c", &line])));
+    assert_eq!(agent.errno("fd-write 3 ,one"), 0);
+    let naming =
+        POLICY.replacen("refused, profiles: all, operations: [", "refused, profiles: all, operations: [modify, ", 1);
+    let in_force = InForce::begin(&naming);
+    assert!(is_attached());
+    assert_eq!(agent.errno("fd-write 3 ,two"), EPERM, "opened before the policy");
+    daemon.kill9();
+    assert_eq!(agent.errno("fd-write 3 ,three"), EPERM, "without a daemon");
+    daemon.launch();
+    assert!(is_attached());
+    assert_eq!(agent.errno("fd-write 3 ,four"), EPERM, "with another daemon");
+    drop(in_force);
+    assert!(!is_attached());
+    assert_eq!(agent.errno("fd-write 3 ,five"), 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "demand,one,five");
     is_well(daemon);
 }

@@ -17,7 +17,7 @@ const EPERM: i64 = 1;
 const PINS: &str = "/sys/fs/bpf/agent-guard";
 
 /// Every pin: the maps, and the links that hold the programs on their hooks.
-fn pins() -> Vec<PathBuf> {
+pub(crate) fn pins() -> Vec<PathBuf> {
     fn below(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

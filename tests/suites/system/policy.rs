@@ -30,7 +30,13 @@ profiles:
   denying: { default: allow }
   auditing: { default: allow }
   holding: { default: allow }
+  keeping: { default: allow }
 rules:
+  - name: keep-files
+    profiles: keeping
+    operations: [write, modify]
+    labels: [files, disks]
+    verdict: deny
   - name: deny-files
     profiles: denying
     operations: [write, create, delete, truncate, chmod, chown, attribute, mount, terminal, exec]
@@ -46,7 +52,7 @@ rules:
     profiles: denying
     operations:
       [swap, reboot, module, time, raw-io, quota, handle, bpf, perf, userfaultfd, io-uring, ptrace, kill, schedule,
-       terminal, raw-socket]
+       terminal, raw-socket, keyring]
     labels: unlabelled
     verdict: deny
   - name: audit-files
@@ -58,7 +64,7 @@ rules:
     profiles: auditing
     operations:
       [swap, reboot, module, time, raw-io, quota, handle, bpf, perf, userfaultfd, io-uring, ptrace, kill, schedule,
-       terminal, raw-socket]
+       terminal, raw-socket, keyring]
     labels: unlabelled
     verdict: audit
   - name: audit-doors

@@ -38,6 +38,22 @@ fn egress_by_another_form_of_an_address_gets_the_verdict_of_the_host_that_it_rea
     await_record("refused", "forms", "connect", "203.0.113.10:80");
 }
 
+#[test]
+fn egress_by_udp_lite_is_udp_to_whoever_is_at_the_other_end() {
+    daemon();
+    let mut agent = denied("udplite");
+    let mut free = Agent::unguarded();
+    let exists = free.errno("socket udplite");
+    assert_eq!(agent.errno("socket udplite"), exists, "such a socket is no raw one");
+    // Kernels from 7.1 on have none.
+    if exists == 0 {
+        assert_ne!(free.errno("connect udplite 203.0.113.10:80"), EPERM, "untagged");
+        assert_eq!(agent.errno("connect udplite 203.0.113.10:80"), EPERM);
+        assert_ne!(agent.errno("connect udplite 203.0.114.10:80"), EPERM, "an address without a label");
+        await_record("refused", "udplite", "connect", "203.0.113.10:80");
+    }
+}
+
 /// Answers every question about an IPv4 address with this one, as a resolver of the agent's own would.
 fn resolver(address: [u8; 4]) {
     let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
@@ -89,6 +105,36 @@ fn egress_by_mptcp_is_tcp_to_whoever_is_at_the_other_end() {
     assert_eq!(free.errno("connect mptcp 127.0.0.1:7777"), 0, "untagged");
     assert_eq!(agent.errno("connect mptcp 127.0.0.1:7777"), EPERM);
     assert_eq!(agent.errno("connect mptcp 127.0.0.1:7778"), 0);
+}
+
+#[test]
+fn escape_by_a_descriptor_from_before_the_session_changes_nothing_where_a_rule_names_modify() {
+    daemon();
+    let (path, other) = (directory(LABELLED, "modified"), directory(FREE, "modified"));
+    fs::write(format!("{other}/from"), "F").unwrap();
+    let served = |name: &str, wrapper: &str, file: &str| {
+        fs::write(file, "before").unwrap();
+        let line = format!("exec 3<>{file}; exec {wrapper} {ACT} serve");
+        Agent::of(Run::spawn(name, Command::new("sh").args(["-c", &line])))
+    };
+    let guarded =
+        |name: &str, file: &str| served(name, &format!("agent-guard run --profile keeping --name {name} --"), file);
+    let mut agent = guarded("modified", &format!("{path}/f"));
+    let mut elsewhere = guarded("modified-elsewhere", &format!("{other}/f"));
+    let mut free = served("", "", &format!("{path}/g"));
+    let from = format!("{other}/from");
+    let acts = ["fd-write 3 W", "fd-write-at 3 P", "fd-punch 3", "fd-store 3", "fd-store-in-steps 3", "fd-splice 3"];
+    let acts = acts.into_iter().map(str::to_owned).chain([format!("fd-copy 3 {from}"), format!("fd-send 3 {from}")]);
+    for act in acts {
+        for (agent, file) in [(&mut free, format!("{path}/g")), (&mut elsewhere, format!("{other}/f"))] {
+            fs::write(&file, "before").unwrap();
+            assert_eq!(agent.errno(&act), 0, "{act}: {file}");
+            assert_ne!(fs::read(&file).unwrap(), b"before", "{act}: {file}");
+        }
+        assert_eq!(agent.errno(&act), EPERM, "{act}");
+        assert_eq!(fs::read_to_string(format!("{path}/f")).unwrap(), "before", "{act}");
+    }
+    await_record("refused", "modified", "modify", &format!("{path}/f"));
 }
 
 #[test]

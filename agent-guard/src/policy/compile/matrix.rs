@@ -36,8 +36,11 @@ impl Matrix {
         let labels: Vec<LabelInfo> = std::iter::once(unlabelled).chain(named).collect();
         let mut cells: Vec<Vec<Cell>> = Vec::new();
         for profile in &policy.profiles {
-            let default = cell(profile.default, usual_tier(profile.default) as u8, 0);
-            cells.extend(Operation::ALL.iter().map(|_| vec![default; labels.len()]));
+            let default = |operation: &Operation| {
+                let verdict = if operation.must_be_named() { Verdict::Allow } else { profile.default };
+                vec![cell(verdict, usual_tier(verdict) as u8, 0); labels.len()]
+            };
+            cells.extend(Operation::ALL.iter().map(default));
         }
         // Backwards, so that the first rule is written last and wins.
         let numbered: Vec<_> = (1_u16..).zip(&policy.rules).collect();

@@ -13,7 +13,7 @@ mod special;
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{INODES, NAMES, PROFILES};
@@ -127,6 +127,8 @@ pub struct Compiled {
     pub rules: Vec<RuleInfo>,
     /// Rows of the matrix, by index.
     pub rows: Vec<(u32, Box<Row>)>,
+    /// Operations that are judged only because a rule names them.
+    pub demands: BTreeSet<Operation>,
     /// Labelled inodes.
     pub inodes: Vec<(InodeKey, InodeLabel)>,
     /// Labelled names.
@@ -219,6 +221,7 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
         generation: facts.generation,
         rules: rules(policy),
         rows: matrix.rows(policy, &profiles, slot)?,
+        demands: policy.demands(),
         labels: matrix.into_labels(),
         profiles,
         inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,

@@ -121,11 +121,6 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             }),
             ["truncate", path] => Done::of(libc::truncate(c(path).as_ptr(), 0)),
             ["ftruncate", path] => with_fd(path, libc::O_WRONLY, |fd| Done::of(libc::ftruncate(fd, 0))),
-            // On a descriptor from before.
-            ["fd-write", fd, text] => {
-                Done::of(i64::try_from(libc::write(fd.parse().ok()?, text.as_ptr().cast(), text.len())).unwrap())
-            }
-            ["fd-truncate", fd] => Done::of(libc::ftruncate(fd.parse().ok()?, 0)),
             // Through the descriptor of something that was opened without any right.
             ["open-fd", path, how] => {
                 let how = flags(how)?;

@@ -8,6 +8,7 @@
 mod attack;
 mod child;
 mod compat;
+mod descriptor;
 mod exec;
 mod file;
 mod inode;
@@ -84,6 +85,7 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
             Some(Done::found(json!(errnos)))
         }
         _ => file::act(words)
+            .or_else(|| descriptor::act(words))
             .or_else(|| net::act(words))
             .or_else(|| compat::act(words))
             .or_else(|| exec::act(words))

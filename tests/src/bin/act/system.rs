@@ -8,6 +8,12 @@ use nix::libc::{self, c_long};
 use crate::Done;
 use crate::file::{c, with_fd};
 
+// include/uapi/linux/keyctl.h: a process's own keyring.
+const OWN_KEYRING: c_long = -2;
+const KEYCTL_CLEAR: c_long = 7;
+// include/uapi/linux/quota.h
+const Q_QUOTAOFF: c_long = 0x0080_0003;
+
 /// A system call with its arguments as they are.
 fn call(number: c_long, arguments: [c_long; 5]) -> Done {
     let [one, two, three, four, five] = arguments;
@@ -140,6 +146,14 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
         ["steer-clock"] => steer_clock(),
         ["ports"] => call(libc::SYS_ioperm, [0x80, 1, 1, 0, 0]),
         ["by-handle", path] => by_handle(path),
+        ["add-key"] => {
+            let (kind, name, key) = (address(c"user".as_ptr()), address(c"name".as_ptr()), address(b"k".as_ptr()));
+            call(libc::SYS_add_key, [kind, name, key, 1, OWN_KEYRING])
+        }
+        ["clear-keys"] => call(libc::SYS_keyctl, [KEYCTL_CLEAR, OWN_KEYRING, 0, 0, 0]),
+        ["quota", path] => {
+            with_fd(path, libc::O_RDONLY, |fd| call(libc::SYS_quotactl_fd, [fd.into(), Q_QUOTAOFF << 8, 0, 0, 0]))
+        }
         ["bpf"] => make_map(),
         ["perf"] => count_events(),
         // UFFD_USER_MODE_ONLY
@@ -156,6 +170,7 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
         ["socket", "sctp"] => socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP),
         ["socket", "tcp"] => socket(libc::AF_INET, libc::SOCK_STREAM, 0),
         ["socket", "udp"] => socket(libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+        ["socket", "udplite"] => socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE),
         ["socket", "netlink"] => socket(libc::AF_NETLINK, libc::SOCK_RAW, 0),
         _ => return None,
     })

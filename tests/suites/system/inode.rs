@@ -9,6 +9,8 @@ use nix::mount::{MsFlags, mount};
 use crate::policy::{FREE, LABELLED};
 use crate::{EPERM, audited, await_record, daemon, denied, directory};
 
+const ENOSYS: i64 = 38;
+
 /// Acts on `@/f`, or on `@` itself, and the operation that each is.
 const ACTS: &[(&str, &str)] = &[
     ("chmod", "chmod @/f"),
@@ -19,6 +21,9 @@ const ACTS: &[(&str, &str)] = &[
     ("attribute", "setxattr @/f"),
     ("attribute", "removexattr @/f"),
     ("attribute", "chattr @/f"),
+    ("attribute", "compat chattr @/f"),
+    ("attribute", "set-list @/f"),
+    ("attribute", "remove-list @/f"),
     ("mount", "mount @/d"),
     ("mount", "umount @/d"),
     ("mount", "mount-in-steps @/d"),
@@ -49,7 +54,7 @@ fn escape_by_what_an_inode_says_or_by_a_mount_is_refused_and_free_elsewhere_and_
     daemon();
     let usual = results(&mut free, LABELLED, "inode-free");
     // A file system in memory keeps no flags before 6.6, and says so: to all alike.
-    assert!(ACTS.iter().zip(&usual).all(|((_, act), errno)| *errno == 0 || act.starts_with("chattr")), "{usual:?}");
+    assert!(ACTS.iter().zip(&usual).all(|((_, act), errno)| *errno == 0 || act.contains("chattr")), "{usual:?}");
     assert_eq!(results(&mut agent, FREE, "inode-deny"), usual, "what no label names");
     assert_eq!(results(&mut agent, LABELLED, "inode-deny"), vec![EPERM; ACTS.len()]);
     let path = format!("{LABELLED}/inode-deny/f");
@@ -58,6 +63,28 @@ fn escape_by_what_an_inode_says_or_by_a_mount_is_refused_and_free_elsewhere_and_
     for (operation, act) in ACTS {
         let object = act.split('@').nth(1).unwrap();
         await_record("refused", "inode-deny", operation, &format!("{LABELLED}/inode-deny{object}"));
+    }
+}
+
+#[test]
+fn escape_by_a_call_that_not_every_kernel_has_or_by_another_root_is_refused_and_free_untagged() {
+    let mut agent = denied("inode-rare");
+    let mut free = Agent::unguarded();
+    let path = directory(LABELLED, "inode-rare");
+    fs::write(format!("{path}/f"), "data").unwrap();
+    // The root of a guest is none that can be exchanged.
+    let exchange = format!("pivot {path}");
+    assert_ne!(free.errno(&exchange), EPERM, "untagged");
+    assert_eq!(agent.errno(&exchange), EPERM);
+    await_record("refused", "inode-rare", "mount", &path);
+    let flags = format!("file-setattr {path}/f");
+    match free.errno(&flags) {
+        ENOSYS => assert_eq!(agent.errno(&flags), ENOSYS, "a kernel without the call"),
+        usual => {
+            assert_ne!(usual, EPERM, "untagged");
+            assert_eq!(agent.errno(&flags), EPERM);
+            await_record("refused", "inode-rare", "attribute", &format!("{path}/f"));
+        }
     }
 }
 

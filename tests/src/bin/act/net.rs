@@ -38,13 +38,14 @@ pub(crate) fn raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen
     }
 }
 
-/// A socket for an address; `kind` is `tcp`, `udp`, `mptcp`, or one of them with `-nonblock`.
+/// A socket for an address; `kind` is `tcp`, `udp`, `udplite`, `mptcp`, or one of them with `-nonblock`.
 pub(crate) fn socket(address: SocketAddr, kind: &str) -> Option<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let (name, blocks) = kind.strip_suffix("-nonblock").map_or((kind, 0), |name| (name, libc::SOCK_NONBLOCK));
     let (kind, protocol) = match name {
         "tcp" => (libc::SOCK_STREAM, 0),
         "udp" => (libc::SOCK_DGRAM, 0),
+        "udplite" => (libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE),
         "mptcp" => (libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
         _ => return None,
     };

@@ -22,6 +22,7 @@ labels:
   cloud:
     endpoints:
       - { cidr: 203.0.113.0/24 }
+      - { cidr: 198.51.100.0/24, protocol: udp }
       - { cidr: 127.0.0.1/32, ports: [7777], protocol: tcp }
       - { cidr: "::1/128", ports: [7777], protocol: tcp }
   doors: { sockets: [/t/doors, "@labelled"] }

@@ -47,10 +47,10 @@ fn egress_by_udp_lite_is_udp_to_whoever_is_at_the_other_end() {
     assert_eq!(agent.errno("socket udplite"), exists, "such a socket is no raw one");
     // Kernels from 7.1 on have none.
     if exists == 0 {
-        assert_ne!(free.errno("connect udplite 203.0.113.10:80"), EPERM, "untagged");
-        assert_eq!(agent.errno("connect udplite 203.0.113.10:80"), EPERM);
-        assert_ne!(agent.errno("connect udplite 203.0.114.10:80"), EPERM, "an address without a label");
-        await_record("refused", "udplite", "connect", "203.0.113.10:80");
+        assert_ne!(free.errno("connect udplite 198.51.100.10:80"), EPERM, "untagged");
+        assert_eq!(agent.errno("connect udplite 198.51.100.10:80"), EPERM);
+        assert_ne!(agent.errno("connect tcp 198.51.100.10:80"), EPERM, "the label is about UDP");
+        await_record("refused", "udplite", "connect", "198.51.100.10:80");
     }
 }
 

@@ -23,6 +23,8 @@ pub mod kind {
     pub const KILLED: u32 = 7;
     /// An act that passed by its approval has ended; `question` names it, and `reason` is its error number.
     pub const DONE: u32 = 8;
+    /// An act that passes unseen has touched a credential of an environment that the session had none of.
+    pub const TOUCHED: u32 = 9;
 }
 
 /// Bits of [`Head::flags`].

@@ -11,6 +11,7 @@ pub mod answer;
 pub mod command;
 pub mod control;
 pub mod counter;
+pub mod credential;
 pub mod event;
 pub mod hash;
 pub mod limits;
@@ -24,4 +25,4 @@ pub mod verdict;
 pub use plain::{Plain, bytes_of, read};
 
 /// Stands in the pin directory's name, so that a daemon never adopts maps of another shape.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

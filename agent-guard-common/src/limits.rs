@@ -8,6 +8,8 @@ pub const PROFILES: u32 = 16;
 pub const LABELS: u32 = 256;
 /// Rules of one policy, the built-in 0 included.
 pub const RULES: u32 = 4096;
+/// Acts whose verdict depends on the credentials that a session has touched, of one generation.
+pub const CONDITIONS: u32 = 512;
 /// Labelled inodes, of both generations together.
 pub const INODES: u32 = 65_536;
 /// Labelled names below labelled or watched directories, of both generations together.

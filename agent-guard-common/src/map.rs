@@ -12,10 +12,16 @@ pub const SESSIONS: &str = "SESSIONS";
 pub const TASKS: &str = "TASKS";
 /// What came of each session's acts, by slot.
 pub const OUTCOMES: &str = "OUTCOMES";
+/// Environments that each session has touched credentials of, by slot: bits.
+pub const TOUCHED: &str = "TOUCHED";
 /// Words of [`crate::control`].
 pub const CONTROL: &str = "CONTROL";
 /// Rows of the matrix.
 pub const MATRIX: &str = "MATRIX";
+/// Alternatives of cells with a condition.
+pub const CONDITIONS: &str = "CONDITIONS";
+/// Of each label the environments that its objects are credentials of: bits.
+pub const CREDENTIALS: &str = "CREDENTIALS";
 /// Labelled inodes.
 pub const INODES: &str = "INODES";
 /// Labelled names.
@@ -37,6 +43,24 @@ pub const JUDGED: &str = "JUDGED";
 
 /// All maps that are pinned, so that refusals outlive the daemon.
 pub const PINNED: &[&str] = &[
-    TAGS, SOCKETS, ENROL, SESSIONS, TASKS, OUTCOMES, CONTROL, MATRIX, INODES, NAMES, ENDPOINTS, COMMANDS, WORDS,
-    ANSWERS, EVENTS, FAILURES, JUDGED,
+    TAGS,
+    SOCKETS,
+    ENROL,
+    SESSIONS,
+    TASKS,
+    OUTCOMES,
+    TOUCHED,
+    CONTROL,
+    MATRIX,
+    CONDITIONS,
+    CREDENTIALS,
+    INODES,
+    NAMES,
+    ENDPOINTS,
+    COMMANDS,
+    WORDS,
+    ANSWERS,
+    EVENTS,
+    FAILURES,
+    JUDGED,
 ];

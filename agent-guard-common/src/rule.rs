@@ -3,6 +3,7 @@
 //! Every key carries the *slot* (the generation's lowest bit), so that generation N+1 is written beside N
 //! and takes effect by one word. It must not know policy syntax.
 
+use crate::credential::SETS;
 use crate::limits::{LABELS, NAME_BYTES, PORT_RANGES, POSITIONS};
 use crate::operation::OPERATIONS;
 use crate::plain::abi;
@@ -19,10 +20,15 @@ abi! {
         pub tier: u8,
         /// Index of the rule that said so, in the policy's order; 0 is the built-in default.
         pub rule: u16,
-        /// Reserved for conditions (credentialed sessions); zero.
-        pub flags: u32,
+        /// Number of the [`Alternatives`] that decide instead, by what the session has touched; 0 for none.
+        pub condition: u16,
+        /// Zero.
+        pub reserved: u16,
     }
 }
+
+/// Cells that decide by the set of environments that a session has touched credentials of; they have no conditions.
+pub type Alternatives = [Cell; SETS];
 
 /// A row of the matrix: one cell a label.
 pub type Row = [Cell; LABELS as usize];

@@ -15,7 +15,7 @@ pub mod state {
 
 abi! {
     /// A session. Written by the daemon alone.
-    pub struct SessionRecord = 104 {
+    pub struct SessionRecord = 96 {
         /// Number that no other session of this boot has: a tag with another serial is stale.
         pub serial: u64,
         /// Start, in nanoseconds of CLOCK_BOOTTIME.
@@ -28,8 +28,6 @@ abi! {
         pub uid: u32,
         /// The first process.
         pub root: u32,
-        /// Credential labels that it has touched: reserved, zero.
-        pub credentials: u64,
         /// Its name, padded with zeros.
         pub name: [u8; NAME_BYTES],
         /// Its profile's name, padded with zeros: a restarted daemon finds the index again by it.

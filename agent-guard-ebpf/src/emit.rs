@@ -4,6 +4,7 @@
 //! delivered must not be put. Events that only inform, and repeats, leave the
 //! last part of the ring to new questions.
 
+use agent_guard_common::control::GENERATION;
 use agent_guard_common::counter::Place;
 use agent_guard_common::event::{Event, Head, Names, flag, kind};
 use agent_guard_common::limits::{DEPTH, PATH_BYTES, RING_BYTES, RING_RESERVE};
@@ -17,10 +18,10 @@ use aya_ebpf::helpers::generated::{
 };
 
 use crate::hook::{Caller, Finding, Object};
-use crate::kernel::{Pointer, copy, count, member, now};
+use crate::kernel::{Pointer, control, copy, count, member, now};
 use crate::maps::EVENTS;
 use crate::question::{self, Standing};
-use crate::task;
+use crate::task::{self, TagPointer};
 
 /// What is told.
 pub struct Story<'a> {
@@ -76,6 +77,46 @@ pub fn done(tag: &Tag, operation: Operation, question: u64, errno: u32) {
         };
         bpf_ringbuf_submit(head.cast(), 0);
     }
+}
+
+/// Tells that an act which passes has touched a credential. `entry` is the file's address.
+#[inline(always)]
+pub fn touched(tag: TagPointer, operation: Operation, label: u32, entry: u64) {
+    let Some(event) = reserve::<Event>() else {
+        count(Place::EventLost, 0);
+        return;
+    };
+    let (session, serial) = tag.part(|tag| (tag.session, tag.serial));
+    let (mut dev, mut ino, mut at) = (0_u32, 0_u64, 0_u64);
+    // What cannot be read stays zero, and has been counted: the event is told all the same.
+    let _ = copy(&mut at, entry + u64::from(member::DENTRY_SUPER.load()))
+        && copy(&mut dev, at + u64::from(member::SUPER_DEV.load()));
+    let _ = copy(&mut at, entry + u64::from(member::DENTRY_INODE.load()))
+        && copy(&mut ino, at + u64::from(member::INODE_NUMBER.load()));
+    // SAFETY: the ring's memory is ours until it is submitted.
+    let event = unsafe { &mut *event };
+    event.head = Head {
+        kind: kind::TOUCHED,
+        dev,
+        ino,
+        operation: operation as u32,
+        session,
+        generation: control(GENERATION) as u32,
+        serial,
+        time_ns: now(),
+        task: task::current_id(),
+        // SAFETY: the helper takes nothing and cannot fail.
+        uid: unsafe { bpf_get_current_uid_gid() } as u32,
+        label,
+        ..Head::ZERO
+    };
+    // SAFETY: the buffer is 16 writable bytes; the helper fills all of them.
+    unsafe { bpf_get_current_comm((&raw mut event.head.comm).cast(), 16) };
+    let (bytes, cut) = names_of(&mut event.path, entry);
+    event.head.path_bytes = bytes;
+    event.head.flags |= cut;
+    // SAFETY: the record was reserved and is given back once.
+    unsafe { bpf_ringbuf_submit(core::ptr::from_mut(event).cast(), 0) };
 }
 
 /// Tells what happened. A question also stops the thread: `false` says that it was not delivered or the thread
@@ -175,7 +216,13 @@ struct Upwards {
 /// and [`flag::PATH_CUT`] when the upper names found no room.
 #[inline(always)]
 pub fn names(to: &mut Names, entry: Pointer) -> (u32, u32) {
-    let mut upwards = Upwards { entry: entry.number(), to: to.as_mut_ptr(), used: 0, at_root: 0 };
+    names_of(to, entry.number())
+}
+
+/// The same, of an entry's address.
+#[inline(always)]
+fn names_of(to: &mut Names, entry: u64) -> (u32, u32) {
+    let mut upwards = Upwards { entry, to: to.as_mut_ptr(), used: 0, at_root: 0 };
     // SAFETY: the callback has the helper's signature, and the context outlives the loop.
     unsafe { bpf_loop(DEPTH as u32, one_up as *mut _, (&raw mut upwards).cast(), 0) };
     (upwards.used as u32, if upwards.at_root == 1 { 0 } else { flag::PATH_CUT })

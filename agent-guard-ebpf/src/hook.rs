@@ -12,6 +12,7 @@ use agent_guard_common::rule::{Cell, UNLABELLED, row_index};
 use agent_guard_common::session::state;
 use agent_guard_common::verdict::{Facts, Judgement, Reason, Verdict, judge};
 
+use crate::credential;
 use crate::emit::{self, Story};
 use crate::kernel::{self, Pointer, control, count};
 use crate::maps::{JUDGED, MATRIX};
@@ -148,6 +149,9 @@ pub fn cell(policy: &Policy, operation: Operation, label: u16) -> Finding {
     if let Some(row) = row {
         // SAFETY: the map's value is valid until the program ends; the mask keeps the index inside the row.
         finding.cell = unsafe { *row.cast::<Cell>().add(usize::from(label) & 0xff) };
+        if operation.has_conditions() && finding.cell.condition != 0 {
+            finding.cell = credential::alternative(policy.slot, &finding.cell);
+        }
     } else {
         count(Place::PolicyMissing, 0);
     }

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod call;
+mod credential;
 mod emit;
 mod endpoint;
 mod family;

@@ -3,7 +3,8 @@
 use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::event::Event;
 use agent_guard_common::rule::{
-    CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row, WordKey,
+    Alternatives, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row,
+    WordKey,
 };
 use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag};
 use agent_guard_common::{control, counter, limits};
@@ -52,9 +53,15 @@ pub static TASKS: Array<u64, { limits::SESSIONS as usize }> = Array::new();
 #[btf_map]
 pub static OUTCOMES: Array<Outcomes, { limits::SESSIONS as usize }> = Array::new();
 #[btf_map]
+pub static TOUCHED: Array<u64, { limits::SESSIONS as usize }> = Array::new();
+#[btf_map]
 pub static CONTROL: Array<u64, { control::WORDS as usize }> = Array::new();
 #[btf_map]
 pub static MATRIX: Array<Row, { ROWS as usize }> = Array::new();
+#[btf_map]
+pub static CONDITIONS: Array<Alternatives, { 2 * limits::CONDITIONS as usize }> = Array::new();
+#[btf_map]
+pub static CREDENTIALS: Array<u64, { 2 * limits::LABELS as usize }> = Array::new();
 #[btf_map]
 pub static INODES: HashMap<InodeKey, InodeLabel, { limits::INODES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();

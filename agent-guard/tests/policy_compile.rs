@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use agent_guard::policy::{CompileError, Compiled, Facts, Node, PathFacts, compile, default_policy, load, places};
+use agent_guard_common::credential::Environment;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{LABELS, NAMES};
 use agent_guard_common::operation::Operation;
@@ -69,6 +70,19 @@ fn shown(policy: &Compiled) -> String {
                         operation.name(),
                         label.name,
                         cell.rule
+                    )
+                    .unwrap();
+                }
+                let sets = policy.alternatives(cell).into_iter().flatten().zip(0_u64..);
+                for (alternative, set) in sets.filter(|(alternative, _)| alternative.rule != cell.rule) {
+                    let verdict = Verdict::try_from(alternative.verdict).unwrap();
+                    let touched: Vec<&str> = Environment::of(set).map(Environment::name).collect();
+                    let (operation, rule) = (operation.name(), alternative.rule);
+                    writeln!(
+                        text,
+                        "cell {profile} {operation} {} {verdict:?} by rule {rule} with {}",
+                        label.name,
+                        touched.join(" ")
                     )
                     .unwrap();
                 }

@@ -154,6 +154,20 @@ impl Operation {
         matches!(self, Self::Delete | Self::Rename | Self::Truncate)
     }
 
+    /// Whether an act of it that passes touches the credential that its object is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn touches(self) -> bool {
+        matches!(self, Self::Read)
+    }
+
+    /// Whether its verdict can depend on the credentials that a session has touched.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_conditions(self) -> bool {
+        matches!(self, Self::Connect | Self::UnixConnect)
+    }
+
     /// Whether rules must name it: it is judged so often, and by a hook that costs everybody so much, that `all` and a
     /// profile's default leave it out.
     #[inline(always)]

@@ -6,6 +6,7 @@ use agent_guard_common::operation::Operation;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use crate::credential;
 use crate::hook::{self, Caller, Finding, Object as _};
 use crate::kernel::{Pointer, member};
 use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, Seldom, text_hash};
@@ -67,7 +68,8 @@ pub fn file_open(context: LsmContext) -> i32 {
             passes = if entry.is_regular() { 2 } else { 1 };
         }
     }
-    hook::conclude(&caller, &entry, &finding, passes)
+    let result = hook::conclude(&caller, &entry, &finding, passes);
+    if access == O_WRONLY { result } else { credential::read(result, caller.policy.slot, entry.0, labels[0]) }
 }
 
 /// fs/namei.c, `may_o_create(dir, dentry, mode)` and `do_mknodat`: a new file, node or socket.

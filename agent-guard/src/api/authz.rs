@@ -53,7 +53,7 @@ impl Verb {
             Self::StartSession => "start sessions",
             Self::Adopt => "adopt processes",
             Self::KeepSession => "keep a session",
-            Self::Steer => "halt, resume or kill sessions",
+            Self::Steer => "halt, resume or kill sessions, or forget their credentials",
             Self::CheckPolicy => "check policies",
             Self::ReloadPolicy => "reload the policy",
         }

@@ -56,6 +56,8 @@ pub enum Steer {
     Resume,
     /// Kill its processes.
     Kill,
+    /// Forget which credentials it has touched.
+    Forget,
 }
 
 impl Steer {
@@ -66,13 +68,14 @@ impl Steer {
             Self::Halt => "halt",
             Self::Resume => "resume",
             Self::Kill => "kill",
+            Self::Forget => "forget",
         }
     }
 
     /// What a word in a path means.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Halt, Self::Resume, Self::Kill].into_iter().find(|it| it.word() == word)
+        [Self::Halt, Self::Resume, Self::Kill, Self::Forget].into_iter().find(|it| it.word() == word)
     }
 }
 

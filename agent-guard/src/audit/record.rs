@@ -35,6 +35,8 @@ pub enum What {
     Refused,
     /// An act passed under the verdict `audit`.
     Audited,
+    /// An act passed, and its session has a credential of another environment from here on.
+    Credentialed,
     /// A process was killed, since it executed what was not approved.
     Killed,
     /// A session started.
@@ -47,6 +49,8 @@ pub enum What {
     SessionResumed,
     /// A session's processes were killed.
     SessionKilled,
+    /// What credentials a session had touched was forgotten.
+    CredentialsForgotten,
     /// A policy was put in force.
     PolicyLoaded,
     /// A policy was refused; the one before stays in force.

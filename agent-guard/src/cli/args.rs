@@ -59,6 +59,9 @@ pub enum Verb {
     /// Check a policy, or put the daemon's policy file in force again
     #[command(subcommand)]
     Policy(Policy),
+    /// Forget which credentials a session has touched
+    #[command(after_long_help = "Example:\n  sudo agent-guard forget claude")]
+    Forget(Target),
     /// Examine whether this machine can be guarded; needs no daemon
     #[command(after_long_help = "Example:\n  agent-guard doctor")]
     Doctor(Listing),

@@ -85,6 +85,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Adopt(adopt) => wait(sessions::adopt(&client, adopt)),
         Verb::Halt(target) => wait(sessions::steer(&client, Steer::Halt, &target.session)),
         Verb::Resume(target) => wait(sessions::steer(&client, Steer::Resume, &target.session)),
+        Verb::Forget(target) => wait(sessions::steer(&client, Steer::Forget, &target.session)),
         Verb::Kill(target) => wait(sessions::steer(&client, Steer::Kill, &target.session)),
         Verb::Status(listing) => wait(status::run(&client, listing.json)),
         Verb::Policy(args::Policy::Check(check)) => policy::check(&check),

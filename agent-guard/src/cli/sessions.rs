@@ -1,4 +1,4 @@
-//! `sessions`, `adopt`, `halt`, `resume` and `kill`.
+//! `sessions`, `adopt`, `halt`, `resume`, `kill` and `forget`.
 
 use super::output::{self, Style};
 use super::{Error, args};
@@ -45,6 +45,7 @@ pub(super) async fn steer(client: &Client, steer: Steer, name: &str) -> Result<(
         Steer::Halt => "halted",
         Steer::Resume => "resumed",
         Steer::Kill => "killed",
+        Steer::Forget => "forgot the credentials of",
     };
     Ok(output::print(&format!("{done} {} ({} tasks)\n", escape(&session.name), session.tasks))?)
 }

@@ -5,7 +5,7 @@ use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
 use crate::api::client::Client;
-use crate::api::types::{Impact, Process, Request, RequestState};
+use crate::api::types::{Credential, Impact, Process, Request, RequestState};
 use crate::text::{command_line, escape};
 
 /// Shows it.
@@ -25,6 +25,7 @@ fn sheet(style: Style, request: &Request) -> String {
         ("what", escape(&format!("{} {}", request.operation, object(request)))),
         ("label", escape(&request.label)),
         ("impact", request.impact.as_ref().map_or_else(|| "not known".to_owned(), impact)),
+        ("touched", credentials(&request.credentials)),
         ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
         ("process", process(&request.process)),
         ("command", escape(&command_line(&request.process.argv))),
@@ -65,6 +66,23 @@ fn impact(impact: &Impact) -> String {
     let at_least = if impact.complete { "" } else { "at least " };
     let files = if impact.files == 1 { "file" } else { "files" };
     format!("{at_least}{} {files}, {} under its label", impact.files, output::bytes(impact.bytes))
+}
+
+/// One environment a line, with the credential that led to it.
+fn credentials(credentials: &[Credential]) -> String {
+    let line = |credential: &Credential| {
+        let environment = escape(&credential.environment);
+        let object = credential.object.as_deref().map(escape);
+        object.map_or_else(|| environment.clone(), |object| format!("{environment}: {object}"))
+            + &credential.pid.map_or_else(String::new, |pid| {
+                format!(", by {}, pid {pid}", escape(credential.comm.as_deref().unwrap_or_default()))
+            })
+    };
+    if credentials.is_empty() {
+        "no credential".to_owned()
+    } else {
+        credentials.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
 }
 
 fn process(process: &Process) -> String {

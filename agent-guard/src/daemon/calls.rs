@@ -188,5 +188,6 @@ const fn steer_of(steer: call::Steer) -> Steer {
         call::Steer::Halt => Steer::Halt,
         call::Steer::Resume => Steer::Resume,
         call::Steer::Kill => Steer::Kill,
+        call::Steer::Forget => Steer::Forget,
     }
 }

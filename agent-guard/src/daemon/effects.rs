@@ -129,6 +129,7 @@ impl Daemon {
             Effect::Halt(session) => self.halt(session),
             Effect::Release(session) => self.release(session),
             Effect::Kill(session) => self.kill(session),
+            Effect::Forget(session) => self.forget(session)?,
         }
         Ok(())
     }
@@ -188,6 +189,16 @@ impl Daemon {
             tracing::error!(%failure, "a halted session is stopped process by process");
         }
         self.stop_outside(&[stamp]);
+    }
+
+    fn forget(&mut self, key: SessionKey) -> Result<(), Failed> {
+        // A slot that is another session's by now is none of this one's.
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        session.touched.clear();
+        self.kernel.forget_touched(key.slot).map_err(|error| {
+            tracing::error!(%error, "the credentials of a session cannot be forgotten");
+            Failed { about: About::Credentials(key), why: NOT_DELIVERED }
+        })
     }
 
     fn release(&mut self, key: SessionKey) {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::hash::SipKey;
 use jiff::Timestamp;
 
@@ -206,6 +207,13 @@ impl InForce {
     /// A rule's names, as an event gives its number.
     pub(super) fn rule(&self, generation: u32, rule: u16) -> Option<&RuleInfo> {
         self.generation(generation)?.rules.get(usize::from(rule))
+    }
+
+    /// The environments that a label's objects are credentials of, as an event gives its number.
+    pub(super) fn credential(&self, generation: u32, label: u16) -> impl Iterator<Item = Environment> {
+        let compiled = self.generation(generation);
+        let bits = compiled.and_then(|compiled| compiled.credentials.get(usize::from(label))).copied();
+        Environment::of(u64::from(bits.unwrap_or(0)))
     }
 
     /// A label's name, as an event gives its number.

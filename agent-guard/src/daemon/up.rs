@@ -11,7 +11,7 @@ use crate::audit::{Entry, What};
 use crate::decision::{self, Event, Question, Ruling, Told};
 use crate::kernel::events::{Act, KernelEvent};
 use crate::kernel::selftest::NOBODY;
-use crate::session::SessionKey;
+use crate::session::{SessionKey, Touch};
 use crate::system::{clock, signal};
 
 impl Daemon {
@@ -22,7 +22,14 @@ impl Daemon {
             KernelEvent::Question(act) | KernelEvent::Repeat(act) => self.question(act),
             KernelEvent::Used(act) => self.used(&act),
             KernelEvent::Refused(act) => self.refused(&act),
-            KernelEvent::Audited(act) => self.audit(&act, What::Audited, None),
+            KernelEvent::Audited(act) => {
+                self.touched(&act);
+                self.audit(&act, What::Audited, None);
+            }
+            KernelEvent::Touched(act) => {
+                self.touched(&act);
+                self.audit(&act, What::Credentialed, None);
+            }
             KernelEvent::Killed(act) => {
                 let why = act.reason.text().to_owned();
                 self.audit(&act, What::Killed, Some(why.clone()));
@@ -93,7 +100,24 @@ impl Daemon {
         }
     }
 
+    /// Notes which credential an act has touched, if it is the session's first of its environment. The kernel has acted on
+    /// it already: this is for people.
+    fn touched(&mut self, event: &Act) {
+        let environments: Vec<_> = self.policy.credential(event.generation, event.label).collect();
+        if environments.is_empty() || !event.operation.touches() {
+            return;
+        }
+        let act = names::shared(event, &self.policy, &self.sessions);
+        let key = SessionKey { slot: event.session, serial: event.serial };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for environment in environments {
+            let touch = Touch { act: Arc::clone(&act), at: clock::now().wall };
+            session.touched.entry(environment).or_insert(touch);
+        }
+    }
+
     fn used(&mut self, event: &Act) {
+        self.touched(event);
         let key = names::key(event.task, event.question);
         self.wakes.settled(key);
         if matches!(event.operation, Operation::Create | Operation::Rename | Operation::Link | Operation::Delete) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_guard_common::credential::Environment;
 use jiff::Timestamp;
 
 use super::Daemon;
@@ -26,10 +27,12 @@ struct Outline {
     outcome: Option<Outcome>,
     /// The name of the user who asks.
     user: Option<String>,
+    /// What its session has touched.
+    credentials: Vec<types::Credential>,
 }
 
 impl Outline {
-    fn of(request: &decision::Request, user: Option<String>, now: Now) -> Self {
+    fn of(request: &decision::Request, user: Option<String>, credentials: Vec<types::Credential>, now: Now) -> Self {
         let left_ns = match request.standing {
             Standing::Pending => request.deadline.monotonic_ns.saturating_sub(now.monotonic_ns),
             _ => 0,
@@ -43,6 +46,7 @@ impl Outline {
             ending: request.ending.clone(),
             outcome: request.outcome.clone(),
             user,
+            credentials,
         }
     }
 
@@ -64,6 +68,7 @@ impl Outline {
                 bytes: impact.bytes,
                 complete: impact.complete,
             }),
+            credentials: self.credentials.clone(),
             asked_at: self.asked,
             expires_at: self.expires,
             left_ms: self.left_ms,
@@ -208,6 +213,7 @@ impl Daemon {
             tasks: self.kernel.session_tasks(key.slot).unwrap_or_default(),
             pending: self.state.pending_of(key) as u64,
             outcomes: self.kernel.outcomes(key.slot).map(outcomes).unwrap_or_default(),
+            credentials: self.show_credentials(Some(session)),
             cgroup: Some(self.cgroup(&session.stamp).path().display().to_string()),
         }
     }
@@ -222,7 +228,8 @@ impl Daemon {
         let unwritten = |known: &decision::Request| {
             let uid = known.act.process.uid;
             let user = users.entry(uid).or_insert_with(|| user::name_of(uid)).clone();
-            let (outline, act) = (Outline::of(known, user, now), Arc::downgrade(&known.act));
+            let credentials = self.credentials_of(known);
+            let (outline, act) = (Outline::of(known, user, credentials, now), Arc::downgrade(&known.act));
             Unwritten::new(move || act.upgrade().map(|act| outline.with(&act)))
         };
         wanted.into_iter().map(unwritten).collect()
@@ -230,7 +237,31 @@ impl Daemon {
 
     /// A request as it is now.
     pub(super) fn show_request(&self, known: &decision::Request) -> types::Request {
-        Outline::of(known, user::name_of(known.act.process.uid), clock::now()).with(&known.act)
+        let user = user::name_of(known.act.process.uid);
+        Outline::of(known, user, self.credentials_of(known), clock::now()).with(&known.act)
+    }
+
+    fn credentials_of(&self, known: &decision::Request) -> Vec<types::Credential> {
+        let session = known.act.session.as_ref().and_then(|stamp| self.sessions.get(stamp.key));
+        self.show_credentials(session)
+    }
+
+    /// What a session has touched. The kernel knows of which environments, this daemon of some the first credential.
+    fn show_credentials(&self, session: Option<&session::Session>) -> Vec<types::Credential> {
+        let Some(session) = session else { return Vec::new() };
+        // What cannot be read is shown as everything: an approver must not take it for nothing.
+        let touched = self.kernel.touched(session.stamp.key.slot).unwrap_or(u64::MAX);
+        let credential = |environment: Environment| {
+            let touch = session.touched.get(&environment);
+            types::Credential {
+                environment: environment.name().to_owned(),
+                object: touch.map(|touch| touch.act.object.clone()),
+                pid: touch.map(|touch| touch.act.process.pid),
+                comm: touch.map(|touch| touch.act.process.comm.clone()),
+                at: touch.map(|touch| touch.at),
+            }
+        };
+        Environment::of(touched).map(credential).collect()
     }
 
     /// The daemon's own state.

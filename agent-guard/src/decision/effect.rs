@@ -19,6 +19,8 @@ pub enum About {
     Thread(Task),
     /// A session.
     Session(SessionKey),
+    /// What credentials a session has touched.
+    Credentials(SessionKey),
 }
 
 /// What a session's user is told.
@@ -130,6 +132,8 @@ pub enum Effect {
     Release(SessionKey),
     /// Kill a session's processes.
     Kill(SessionKey),
+    /// Forget which credentials a session has touched.
+    Forget(SessionKey),
 }
 
 impl Effect {
@@ -139,6 +143,7 @@ impl Effect {
         match self {
             Self::Answer { key, .. } => Some(About::Thread(key.task)),
             Self::Release(session) => Some(About::Session(*session)),
+            Self::Forget(session) => Some(About::Credentials(*session)),
             Self::Notify { about, .. } | Self::Reply { about, .. } => *about,
             Self::Audit { .. }
             | Self::ForgetAnswer(_)

@@ -89,6 +89,8 @@ pub enum Steer {
     Resume,
     /// Kill its processes.
     Kill,
+    /// Forget which credentials it has touched.
+    Forget,
 }
 
 /// Ties a call of the API to its reply.

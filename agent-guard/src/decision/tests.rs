@@ -107,6 +107,7 @@ fn word(effect: &Effect) -> String {
             Rejection::Halted(_) => "reply halted".to_owned(),
         },
         Effect::Halt(_) => "halt".to_owned(),
+        Effect::Forget(_) => "forget".to_owned(),
         Effect::Release(_) => "release".to_owned(),
         Effect::Kill(_) => "kill".to_owned(),
     }

@@ -184,11 +184,16 @@ impl<'a> Turn<'a> {
     /// Something done to a session as a whole. What takes rights away is done before it is recorded.
     pub(super) fn steer(&mut self, call: CallId, session: Arc<Stamp>, steer: Steer, by: &Person) {
         let key = session.key;
-        let about = (steer == Steer::Resume).then_some(About::Session(key));
+        let about = match steer {
+            Steer::Resume => Some(About::Session(key)),
+            Steer::Forget => Some(About::Credentials(key)),
+            Steer::Halt | Steer::Kill => None,
+        };
         let what = match steer {
             Steer::Halt => What::SessionHalted,
             Steer::Resume => What::SessionResumed,
             Steer::Kill => What::SessionKilled,
+            Steer::Forget => What::CredentialsForgotten,
         };
         let entry = Entry { approver: Some(by.clone()), session: Some(session), ..Entry::new(self.now, what) };
         let audit = Effect::Audit { about, entry: Box::new(entry) };
@@ -208,6 +213,7 @@ impl<'a> Turn<'a> {
                 self.effects.extend([Effect::Kill(key), audit]);
                 self.cancel_all(key, by);
             }
+            Steer::Forget => self.effects.extend([audit, Effect::Forget(key)]),
         }
         self.effects.push(Effect::Reply { call, about, outcome: Ok(()) });
     }
@@ -229,6 +235,8 @@ impl<'a> Turn<'a> {
         let task = match about {
             About::Thread(task) => task,
             About::Session(session) => return self.found_halted(session),
+            // It has touched what it has touched.
+            About::Credentials(_) => return,
         };
         let Some(thread) = self.state.threads.get(&task) else { return };
         let (phase, request) = (thread.phase, thread.request);

@@ -168,6 +168,8 @@ pub enum KernelEvent {
     Refused(Act),
     /// An act passed under `audit`.
     Audited(Act),
+    /// An act passed unseen, and has touched a credential of an environment that its session had none of.
+    Touched(Act),
     /// An act passed by its approval.
     Used(Act),
     /// A session has lost its last task.
@@ -276,6 +278,7 @@ impl Record<'_> {
             kind::REPEAT => KernelEvent::Repeat(self.act()?),
             kind::REFUSED => KernelEvent::Refused(self.act()?),
             kind::AUDITED => KernelEvent::Audited(self.act()?),
+            kind::TOUCHED => KernelEvent::Touched(self.act()?),
             kind::USED => KernelEvent::Used(self.act()?),
             kind::ENDED => KernelEvent::Ended { session: head.session, serial: head.serial },
             kind::KILLED => KernelEvent::Killed(self.act()?),

@@ -1,6 +1,8 @@
 //! Installing a policy: generation N+1 is written beside N, and takes effect by one word.
 
 use agent_guard_common::control;
+use agent_guard_common::credential::label_index;
+use agent_guard_common::limits::LABELS;
 use agent_guard_common::map;
 use agent_guard_common::rule::{CommandKey, EndpointKey, InodeKey, NameKey, WordKey};
 use aya::Pod;
@@ -40,6 +42,14 @@ fn write(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     for (index, row) in &rules.rows {
         maps.matrix.set(*index, **row, 0).map_err(Error::write(map::MATRIX))?;
     }
+    for (index, cells) in &rules.conditions {
+        maps.conditions.set(*index, *cells, 0).map_err(Error::write(map::CONDITIONS))?;
+    }
+    for label in 0..LABELS {
+        let bits = rules.credentials.get(label as usize).copied().unwrap_or(0);
+        let index = label_index(rules.generation & 1, label).unwrap_or(0);
+        maps.credentials.set(index, u64::from(bits), 0).map_err(Error::write(map::CREDENTIALS))?;
+    }
     fill(&mut maps.inodes, &rules.inodes, map::INODES)?;
     fill(&mut maps.names, &rules.names, map::NAMES)?;
     for (bits, key, labels) in &rules.endpoints {
@@ -56,7 +66,7 @@ fn fill<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, records: &[(K, V)], na
     Ok(())
 }
 
-/// Removes the labels of a slot. Its rows stay: no label leads to them, and the next policy overwrites them.
+/// Removes the labels of a slot. Its rows and alternatives stay: no label leads to them, and the next policy overwrites them.
 fn clear(maps: &mut Maps, slot: u32) -> Result<(), Error> {
     empty(&mut maps.inodes, map::INODES, |key: &InodeKey| key.slot == slot)?;
     empty(&mut maps.names, map::NAMES, |key: &NameKey| key.slot == slot)?;

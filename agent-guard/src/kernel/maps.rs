@@ -6,7 +6,8 @@ use std::path::Path;
 
 use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::rule::{
-    CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row, WordKey,
+    Alternatives, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row,
+    WordKey,
 };
 use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag};
 use agent_guard_common::{control, counter, limits, map};
@@ -25,8 +26,11 @@ pub(super) struct Maps {
     pub(super) sessions: Array<MapData, SessionRecord>,
     pub(super) tasks: Array<MapData, u64>,
     pub(super) outcomes: Array<MapData, Outcomes>,
+    pub(super) touched: Array<MapData, u64>,
     control: Array<MapData, u64>,
     pub(super) matrix: Array<MapData, Row>,
+    pub(super) conditions: Array<MapData, Alternatives>,
+    pub(super) credentials: Array<MapData, u64>,
     pub(super) inodes: HashMap<MapData, InodeKey, InodeLabel>,
     pub(super) names: HashMap<MapData, NameKey, InodeLabel>,
     pub(super) endpoints: LpmTrie<MapData, EndpointKey, EndpointLabels>,
@@ -53,8 +57,11 @@ impl Maps {
             sessions: take(object, map::SESSIONS)?,
             tasks: take(object, map::TASKS)?,
             outcomes: take(object, map::OUTCOMES)?,
+            touched: take(object, map::TOUCHED)?,
             control: take(object, map::CONTROL)?,
             matrix: take(object, map::MATRIX)?,
+            conditions: take(object, map::CONDITIONS)?,
+            credentials: take(object, map::CREDENTIALS)?,
             inodes: take(object, map::INODES)?,
             names: take(object, map::NAMES)?,
             endpoints: take(object, map::ENDPOINTS)?,
@@ -120,8 +127,11 @@ const SHAPES: &[Shape] = &[
     shape::<u32, SessionRecord>(map::SESSIONS, limits::SESSIONS),
     shape::<u32, u64>(map::TASKS, limits::SESSIONS),
     shape::<u32, Outcomes>(map::OUTCOMES, limits::SESSIONS),
+    shape::<u32, u64>(map::TOUCHED, limits::SESSIONS),
     shape::<u32, u64>(map::CONTROL, control::WORDS),
     shape::<u32, Row>(map::MATRIX, ROWS),
+    shape::<u32, Alternatives>(map::CONDITIONS, 2 * limits::CONDITIONS),
+    shape::<u32, u64>(map::CREDENTIALS, 2 * limits::LABELS),
     shape::<InodeKey, InodeLabel>(map::INODES, limits::INODES),
     shape::<NameKey, InodeLabel>(map::NAMES, limits::NAMES),
     // The trie's key begins with the length of its prefix.

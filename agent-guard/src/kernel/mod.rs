@@ -183,6 +183,7 @@ impl Kernel {
     pub fn begin_session(&mut self, slot: u32, record: &SessionRecord) -> Result<(), Error> {
         let none = Outcomes::ZERO;
         self.maps.outcomes.set(slot, none, 0).map_err(Error::write(agent_guard_common::map::OUTCOMES))?;
+        self.forget_touched(slot)?;
         self.write_session(slot, record)
     }
 
@@ -192,6 +193,22 @@ impl Kernel {
     /// The map cannot be read.
     pub fn outcomes(&self, slot: u32) -> Result<Outcomes, Error> {
         self.maps.outcomes.get(&slot, 0).map_err(Error::read(agent_guard_common::map::OUTCOMES))
+    }
+
+    /// Bits of the environments that a session has touched credentials of.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn touched(&self, slot: u32) -> Result<u64, Error> {
+        self.maps.touched.get(&slot, 0).map_err(Error::read(agent_guard_common::map::TOUCHED))
+    }
+
+    /// Has a session touched no credential.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn forget_touched(&mut self, slot: u32) -> Result<(), Error> {
+        self.maps.touched.set(slot, 0, 0).map_err(Error::write(agent_guard_common::map::TOUCHED))
     }
 
     /// Writes a session's record.

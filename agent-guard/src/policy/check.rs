@@ -5,6 +5,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::limits::{LABELS, PORT_RANGES, POSITIONS, PROFILES, RULES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
@@ -40,6 +41,8 @@ pub struct Checked {
 #[derive(Clone, Debug)]
 pub(super) struct Label {
     pub(super) name: String,
+    /// Where these credentials lead, if they are some.
+    pub(super) credential: Option<Environment>,
     pub(super) objects: Objects,
 }
 
@@ -88,10 +91,19 @@ pub(super) struct Rule {
     pub(super) profiles: BTreeSet<usize>,
     /// Operations, each with the label numbers that it is judged on.
     pub(super) acts: BTreeMap<Operation, BTreeSet<u16>>,
+    /// Bits of the environments of which the session must have touched a credential; 0: it decides in any case.
+    pub(super) credentialed: u16,
     pub(super) verdict: Verdict,
     pub(super) tier: Tier,
     pub(super) timeout: Duration,
     pub(super) message: Option<String>,
+}
+
+impl Rule {
+    /// Whether it decides for sessions that have touched credentials of a set of environments, which has their bits.
+    pub(super) const fn decides(&self, set: u16) -> bool {
+        self.credentialed == 0 || self.credentialed & set != 0
+    }
 }
 
 impl Checked {
@@ -180,8 +192,11 @@ pub(super) fn check(policy: syntax::Policy, faults: &mut Faults) -> Checked {
     let labels: Vec<(Name, Option<Label>)> = entries
         .into_iter()
         .map(|(name, label)| {
+            let credential = label.as_ref().and_then(|label| label.credential.clone());
             let objects = label.and_then(|label| objects(&name.value, label, &mut seen, faults));
-            (name.value.clone(), objects.map(|objects| Label { name: name.value.0, objects }))
+            let objects = objects.inspect(|objects| note_unreadable(credential.as_ref(), objects.kind(), faults));
+            let credential = credential.map(|credential| credential.value);
+            (name.value.clone(), objects.map(|objects| Label { name: name.value.0, credential, objects }))
         })
         .collect();
     let entries = policy.profiles.0.map_or_else(Vec::new, |table| table.0);
@@ -251,6 +266,15 @@ fn objects(name: &Name, label: syntax::Label, seen: &mut Seen, faults: &mut Faul
             faults.add(label.at, text);
             None
         }
+    }
+}
+
+/// Credentials are known to be touched by an act that the kernel sees.
+fn note_unreadable(credential: Option<&At<Environment>>, kind: Kind, faults: &mut Faults) {
+    let is_touched = |operation: &&Operation| operation.touches() && kind.meets(**operation);
+    if let (Some(credential), None) = (credential, Operation::ALL.iter().find(is_touched)) {
+        let text = format!("{} are read by no act that is seen; expected `credential` on paths", kind.name());
+        faults.add(credential.at, text);
     }
 }
 

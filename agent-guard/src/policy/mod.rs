@@ -52,7 +52,7 @@ mod tests {
     fn the_default_policy_has_no_faults() {
         assert_eq!(
             load(default_policy()).map(|policy| policy.rules.len()).map_err(|faults| format!("{faults:?}")),
-            Ok(16)
+            Ok(18)
         );
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_guard_common::credential::{Environment, SETS};
 use agent_guard_common::limits::{LABELS, PROFILES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::UNLABELLED;
@@ -29,7 +30,7 @@ pub(super) struct Names<'a> {
 /// Resolves all rules.
 pub(super) fn resolve(written: Vec<syntax::Rule>, names: &Names<'_>, faults: &mut Faults) -> Vec<Rule> {
     let mut known = BTreeMap::new();
-    let mut decided = Decided::new();
+    let mut decided = Decided::default();
     let mut rules = Vec::with_capacity(written.len());
     for rule in written {
         let at = rule.name.0.as_ref().map_or(rule.at, |name| name.at);
@@ -67,9 +68,16 @@ impl Names<'_> {
         if verdict == Verdict::Hold {
             note_unholdable(&operations, faults);
         }
+        let credentialed = rule.when.map_or(0, |when| credentialed(&or_none(when.credentialed), faults));
+        let mut acts = self.acts(&operations, &or_none(rule.labels), faults);
+        if credentialed != 0 {
+            note_unconditional(&operations, faults);
+            acts.retain(|operation, _| operation.has_conditions());
+        }
         Rule {
             profiles: self.profiles(&or_none(rule.profiles), faults),
-            acts: self.acts(&operations, &or_none(rule.labels), faults),
+            acts,
+            credentialed,
             verdict,
             tier: rule.tier.map_or_else(|| usual_tier(verdict), |tier| tier.value),
             timeout,
@@ -212,6 +220,30 @@ fn note_unholdable(operations: &Several<Operation>, faults: &mut Faults) {
     }
 }
 
+/// The bits of the environments that a condition names.
+fn credentialed(written: &Several<Environment>, faults: &mut Faults) -> u16 {
+    let bits = |environments: &[Environment]| environments.iter().fold(0, |bits, of| bits | of.bit());
+    match written {
+        Several::All => bits(&Environment::ALL),
+        Several::These(these) => {
+            note_repeated(these, "environment", faults);
+            bits(&these.iter().map(|environment| environment.value).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Behind `all` they are left out: the rule is about the others.
+fn note_unconditional(operations: &Several<Operation>, faults: &mut Faults) {
+    let Several::These(operations) = operations else { return };
+    for operation in operations.iter().filter(|operation| !operation.value.has_conditions()) {
+        let name = operation.value.name();
+        faults.add(
+            operation.at,
+            format!("`{name}` is judged alike whatever was touched; expected `connect` or `unix-connect` in a rule with `when`"),
+        );
+    }
+}
+
 fn note_repeated<T: Ord>(list: &[At<T>], what: &str, faults: &mut Faults) {
     let mut seen = BTreeSet::new();
     for entry in list {
@@ -221,21 +253,16 @@ fn note_repeated<T: Ord>(list: &[At<T>], what: &str, faults: &mut Faults) {
     }
 }
 
-/// Which rule decides an act, by profile, operation and label.
-struct Decided(Vec<Option<usize>>);
+/// Which rule decides an act, by profile, operation and label, and by the environments that the session has touched
+/// credentials of.
+#[derive(Default)]
+struct Decided(BTreeMap<(usize, Operation, u16), [Option<usize>; SETS]>);
 
 impl Decided {
-    fn new() -> Self {
-        Self(vec![None; PROFILES as usize * Operation::ALL.len() * LABELS as usize])
-    }
-
-    fn cell(&mut self, profile: usize, operation: Operation, label: u16) -> Option<&mut Option<usize>> {
-        if usize::from(label) >= LABELS as usize {
-            // More labels than fit are a fault already.
-            return None;
-        }
-        let row = profile * Operation::ALL.len() + operation as usize;
-        self.0.get_mut(row * LABELS as usize + usize::from(label))
+    fn cells(&mut self, profile: usize, operation: Operation, label: u16) -> Option<&mut [Option<usize>; SETS]> {
+        // More profiles or labels than fit are a fault already.
+        let fits = profile < PROFILES as usize && u32::from(label) < LABELS;
+        fits.then(|| self.0.entry((profile, operation, label)).or_insert([None; SETS]))
     }
 
     /// Enters a rule, and notes it when it never decides, since earlier ones decide all that it names.
@@ -245,9 +272,10 @@ impl Decided {
         for profile in &rule.profiles {
             for (operation, labels) in &rule.acts {
                 for label in labels {
-                    let Some(cell) = self.cell(*profile, *operation, *label) else { continue };
-                    let winner = *cell.get_or_insert(number);
-                    winners.insert(winner);
+                    let Some(cells) = self.cells(*profile, *operation, *label) else { continue };
+                    for (_, cell) in (0_u16..).zip(cells).filter(|(set, _)| rule.decides(*set)) {
+                        winners.insert(*cell.get_or_insert(number));
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@ use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
@@ -36,9 +37,11 @@ record! {
 }
 
 record! {
-    /// What one label names; exactly one kind of thing.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    /// What one label names: exactly one kind of thing.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
     Label = "a label", at {
+        /// That these files are credentials, and where they lead.
+        credential: Option<At<Environment>>,
         /// Absolute paths: each names an object and everything below it.
         paths: Option<Given<Vec<At<AbsolutePath>>>>,
         /// Devices, whatever their nodes are called: `block` (all of them), or by number, as `block 8:0` or `char 1:1`.
@@ -85,6 +88,8 @@ record! {
         operations: Given<Several<Operation>>,
         /// The labels that it speaks of; `unlabelled` is what no label names.
         labels: Given<Several<LabelName>>,
+        /// When it decides; always unless given.
+        when: Option<When>,
         /// What happens: allow, audit (allow and log), hold (ask a person first) or deny.
         verdict: Given<At<Verdict>>,
         /// How closely it is watched; by the verdict unless given: autonomous for allow, supervised for audit, gated for hold and deny.
@@ -93,6 +98,14 @@ record! {
         timeout: Option<At<Timeout>>,
         /// One line for the approver and for the one who is held.
         message: Option<At<Message>>,
+    }
+}
+
+record! {
+    /// When a rule decides.
+    When = "a condition" {
+        /// That the session has touched a credential which leads to one of these environments; `all`: any credential.
+        credentialed: Given<Several<Environment>>,
     }
 }
 

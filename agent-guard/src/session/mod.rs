@@ -13,6 +13,6 @@ mod who;
 pub use act::{Act, Ancestor, Impact, Rule, SessionKey, Stamp, Who, tier_word};
 pub use impact::weigh;
 pub use path::{Mounts, Shown};
-pub use registry::{Counts, Registry, Session, Stage, Start, StartRefused};
+pub use registry::{Counts, Registry, Session, Stage, Start, StartRefused, Touch};
 pub use straggler::{Straggler, Stragglers};
 pub use who::{arguments, cut, describe, plain, started};

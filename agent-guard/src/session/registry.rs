@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::limits::{NAME_BYTES, SESSIONS};
 use agent_guard_common::rule::name_bytes;
 use agent_guard_common::session::{SessionRecord, state};
 use jiff::Timestamp;
 
-use super::act::{SessionKey, Stamp};
+use super::act::{Act, SessionKey, Stamp};
 use super::straggler::{Straggler, Stragglers};
 
 /// Ended sessions whose names are remembered, for events that come after the end.
@@ -38,6 +39,15 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// The touching of a credential.
+#[derive(Clone, Debug)]
+pub struct Touch {
+    /// The act.
+    pub act: Arc<Act>,
+    /// When the daemon heard of it.
+    pub at: Timestamp,
+}
+
 /// One guarded process tree.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -65,6 +75,9 @@ pub struct Session {
     pub started: Timestamp,
     /// What has been decided.
     pub counts: Counts,
+    /// The first credential of each environment that it has touched, since this daemon started: what counts is in the
+    /// kernel.
+    pub touched: BTreeMap<Environment, Touch>,
 }
 
 impl Session {
@@ -177,6 +190,7 @@ impl Registry {
                 cwd: String::new(),
                 started: started(record.started_ns),
                 counts: Counts::default(),
+                touched: BTreeMap::new(),
             };
             registry.sessions.insert(*slot, session);
         }
@@ -206,7 +220,6 @@ impl Registry {
             profile: start.profile_index,
             uid: start.uid,
             root: start.root,
-            credentials: 0,
             name: name_bytes(&name),
             profile_name: name_bytes(&start.profile),
         };
@@ -223,6 +236,7 @@ impl Registry {
             cwd: start.cwd,
             started: start.started,
             counts: Counts::default(),
+            touched: BTreeMap::new(),
         };
         self.sessions.insert(slot, session);
         Ok((key, record))

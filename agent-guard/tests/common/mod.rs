@@ -169,6 +169,7 @@ pub fn request(id: &str, uid: u32) -> Request {
             ancestry: vec![Ancestor { pid: 4200, comm: "bash".into(), argv: vec!["bash".into()] }],
         },
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
+        credentials: Vec::new(),
         asked_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),
         left_ms: 250_000,
@@ -192,6 +193,7 @@ fn session(start: &StartSession, uid: u32) -> Session {
         tasks: 1,
         pending: 0,
         outcomes: Outcomes::default(),
+        credentials: Vec::new(),
         cgroup: None,
     }
 }

@@ -1,28 +1,26 @@
 //! The matrix of verdicts, and the labels that are composed of others.
 
-use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::limits::LABELS;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{Cell, Row, UNLABELLED, row_index};
 use agent_guard_common::verdict::Verdict;
 
+use super::decision::{Conditions, Decision};
 use super::{CompileError, LabelInfo, LabelKind, too_many};
 use crate::policy::check::Checked;
 use crate::policy::rules::usual_tier;
 
-/// The cells of all profiles and operations, by label.
+/// The decisions of all profiles and operations, by label.
 pub(super) struct Matrix {
-    /// For each profile in the policy's order, and each operation, a cell a label.
-    cells: Vec<Vec<Cell>>,
+    /// For each profile in the policy's order, and each operation, a decision a label.
+    cells: Vec<Vec<Decision>>,
+    /// For each label the bits of the environments that it is a credential of.
+    pub(super) credentials: Vec<u16>,
     labels: Vec<LabelInfo>,
     composed: BTreeMap<BTreeSet<u16>, u16>,
-}
-
-/// Orders cells by strictness; of equals, the earlier rule's is the greater, and the default's the least.
-pub(super) const fn strictness(cell: &Cell) -> (u8, u8, Reverse<u16>) {
-    (Verdict::strictness(cell.verdict), cell.tier, Reverse(cell.rule.wrapping_sub(1)))
 }
 
 impl Matrix {
@@ -34,11 +32,14 @@ impl Matrix {
             .iter()
             .map(|label| LabelInfo { name: label.name.clone(), kind: LabelKind::Named(label.objects.kind()) });
         let labels: Vec<LabelInfo> = std::iter::once(unlabelled).chain(named).collect();
-        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        let credential = |environment: Option<Environment>| environment.map_or(0, Environment::bit);
+        let named = policy.labels.iter().map(|label| credential(label.credential));
+        let credentials = std::iter::once(0).chain(named).collect();
+        let mut cells: Vec<Vec<Decision>> = Vec::new();
         for profile in &policy.profiles {
             let default = |operation: &Operation| {
                 let verdict = if operation.must_be_named() { Verdict::Allow } else { profile.default };
-                vec![cell(verdict, usual_tier(verdict) as u8, 0); labels.len()]
+                vec![Decision::Always(cell(verdict, usual_tier(verdict) as u8, 0)); labels.len()]
             };
             cells.extend(Operation::ALL.iter().map(default));
         }
@@ -48,13 +49,14 @@ impl Matrix {
             for profile in &rule.profiles {
                 for (operation, labels) in &rule.acts {
                     let row = &mut cells[*profile * Operation::ALL.len() + *operation as usize];
+                    let decided = cell(rule.verdict, rule.tier as u8, number);
                     for label in labels {
-                        row[usize::from(*label)] = cell(rule.verdict, rule.tier as u8, number);
+                        row[usize::from(*label)].write(decided, |set| rule.decides(set));
                     }
                 }
             }
         }
-        Self { cells, labels, composed: BTreeMap::new() }
+        Self { cells, credentials, labels, composed: BTreeMap::new() }
     }
 
     /// The label that stands for all of some labels: in every cell the strictest of theirs decides.
@@ -74,9 +76,10 @@ impl Matrix {
         let number = number
             .ok_or_else(|| too_many("labels, those composed of others included,", self.labels.len() + 1, limit))?;
         for row in &mut self.cells {
-            let strictest = members.iter().map(|label| row[usize::from(*label)]).max_by_key(strictness);
+            let strictest = Decision::strictest(members.iter().map(|label| &row[usize::from(*label)]));
             row.extend(strictest);
         }
+        self.credentials.push(members.iter().fold(0, |bits, label| bits | self.credentials[usize::from(*label)]));
         let names: Vec<&str> = members.iter().map(|label| self.labels[usize::from(*label)].name.as_str()).collect();
         self.labels
             .push(LabelInfo { name: names.join(" + "), kind: LabelKind::Composed(members.iter().copied().collect()) });
@@ -86,10 +89,11 @@ impl Matrix {
 
     /// Whether a member is nowhere stricter than the others together.
     fn adds_nothing(&self, member: u16, members: &BTreeSet<u16>) -> bool {
-        let verdict = |row: &Vec<Cell>, label: u16| row[usize::from(label)].verdict;
         self.cells.iter().all(|row| {
-            let others = members.iter().filter(|label| **label != member);
-            others.map(|label| verdict(row, *label)).max() >= Some(verdict(row, member))
+            let others = members.iter().filter(|label| **label != member).map(|label| &row[usize::from(*label)]);
+            let Some(others) = Decision::strictest(others) else { return false };
+            let both = others.cells().into_iter().zip(row[usize::from(member)].cells());
+            both.map(|(others, member)| (others.verdict, member.verdict)).all(|(others, member)| others >= member)
         })
     }
 
@@ -99,6 +103,7 @@ impl Matrix {
         policy: &Checked,
         profiles: &BTreeMap<String, u32>,
         slot: u32,
+        conditions: &mut Conditions,
     ) -> Result<Vec<(u32, Box<Row>)>, CompileError> {
         let mut rows = Vec::with_capacity(self.cells.len());
         for (profile, cells) in policy.profiles.iter().zip(self.cells.chunks(Operation::ALL.len())) {
@@ -109,8 +114,8 @@ impl Matrix {
                 let row_index =
                     row_index.ok_or_else(|| CompileError::ProfileIndex { name: profile.name.clone(), index })?;
                 let mut row = Box::new([Cell::ZERO; LABELS as usize]);
-                for (to, from) in row.iter_mut().zip(cells) {
-                    *to = *from;
+                for (to, decision) in row.iter_mut().zip(cells) {
+                    *to = conditions.cell(decision)?;
                 }
                 rows.push((row_index, row));
             }
@@ -126,5 +131,5 @@ impl Matrix {
 }
 
 const fn cell(verdict: Verdict, tier: u8, rule: u16) -> Cell {
-    Cell { verdict: verdict as u8, tier, rule, flags: 0 }
+    Cell { verdict: verdict as u8, tier, rule, condition: 0, reserved: 0 }
 }

@@ -4,6 +4,7 @@
 //! is refused, never trimmed. It must not know how records reach the kernel.
 
 mod commands;
+mod decision;
 mod endpoints;
 mod files;
 mod matrix;
@@ -15,11 +16,13 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_guard_common::credential::condition_index;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{INODES, NAMES, PROFILES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{
-    Cell, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, Row, WordKey, row_index,
+    Alternatives, Cell, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, Row,
+    WordKey, row_index,
 };
 use agent_guard_common::verdict::{Tier, Verdict};
 
@@ -27,6 +30,7 @@ pub use commands::CommandPattern;
 
 use super::check::Checked;
 use super::kind::Kind;
+use decision::Conditions;
 use matrix::Matrix;
 
 /// What the machine looks like to a policy.
@@ -123,10 +127,14 @@ pub struct Compiled {
     pub profiles: BTreeMap<String, u32>,
     /// Labels by number; 0 is "unlabelled".
     pub labels: Vec<LabelInfo>,
+    /// Of each label the bits of the environments that its objects are credentials of.
+    pub credentials: Vec<u16>,
     /// Rules by number; 0 is the profiles' default.
     pub rules: Vec<RuleInfo>,
     /// Rows of the matrix, by index.
     pub rows: Vec<(u32, Box<Row>)>,
+    /// Alternatives of cells with a condition, by index.
+    pub conditions: Vec<(u32, Alternatives)>,
     /// Operations that are judged only because a rule names them.
     pub demands: BTreeSet<Operation>,
     /// Labelled inodes.
@@ -217,11 +225,15 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
     let files = files::compile(policy, facts, &mut matrix)?;
     let endpoints = endpoints::compile(policy, facts)?;
     let commands = commands::compile(policy, slot)?;
+    let mut conditions = Conditions::of(slot);
+    let rows = matrix.rows(policy, &profiles, slot, &mut conditions)?;
     Ok(Compiled {
         generation: facts.generation,
         rules: rules(policy),
-        rows: matrix.rows(policy, &profiles, slot)?,
+        rows,
+        conditions: conditions.rows,
         demands: policy.demands(),
+        credentials: matrix.credentials.clone(),
         labels: matrix.into_labels(),
         profiles,
         inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
@@ -242,10 +254,18 @@ impl Compiled {
         row.get(usize::from(label))
     }
 
+    /// What decides in place of a cell with a condition, by the set of environments that a session has touched
+    /// credentials of.
+    #[must_use]
+    pub fn alternatives(&self, cell: &Cell) -> Option<&Alternatives> {
+        let index = condition_index(self.generation & 1, u32::from(cell.condition))?;
+        self.conditions.iter().find(|(known, _)| *known == index).map(|(_, cells)| cells)
+    }
+
     /// Whether one cell is stricter than another.
     #[must_use]
     pub fn stricter(cell: &Cell, than: &Cell) -> bool {
-        matrix::strictness(cell) > matrix::strictness(than)
+        decision::strictness(cell) > decision::strictness(than)
     }
 
     /// The label of a command; of several, the one that the profile is judged most strictly on.
@@ -258,7 +278,7 @@ impl Compiled {
         let judged = matching.map(|pattern| {
             let cell = self.cell(profile, Operation::Command, pattern.label);
             // A profile without a row is refused whatever the label.
-            (cell.map(matrix::strictness), core::cmp::Reverse(pattern.label))
+            (cell.map(decision::strictness), core::cmp::Reverse(pattern.label))
         });
         judged.max().map(|(_, core::cmp::Reverse(label))| label)
     }

@@ -1,5 +1,6 @@
-//! The closed lists of words: verdicts, tiers, operations. Their meaning belongs to the common crate.
+//! The closed lists of words: verdicts, tiers, operations, environments. Their meaning belongs to the common crate.
 
+use agent_guard_common::credential::Environment;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
@@ -38,6 +39,14 @@ impl Word for Operation {
 
     fn all() -> Vec<(&'static str, Self)> {
         Self::ALL.iter().map(|operation| (operation.name(), *operation)).collect()
+    }
+}
+
+impl Word for Environment {
+    const WHAT: &'static str = "environment";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        Self::ALL.iter().map(|environment| (environment.name(), *environment)).collect()
     }
 }
 

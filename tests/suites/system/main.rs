@@ -7,6 +7,7 @@
 
 mod adopt;
 mod code;
+mod credential;
 mod inode;
 mod machine;
 mod policy;

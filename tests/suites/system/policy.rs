@@ -10,6 +10,9 @@ pub(crate) const LABELLED: &str = "/t/labelled";
 pub(crate) const FREE: &str = "/t/free";
 /// An overlay of two layers; what lies in its directory `prod` is labelled, and what lies in `other` is not.
 pub(crate) const OVERLAY: &str = "/t/overlay";
+/// Where credentials lie, by where they lead.
+pub(crate) const PRODUCTION_KEYS: &str = "/t/keys/production";
+pub(crate) const STAGING_KEYS: &str = "/t/keys/staging";
 /// A file system that gives a number again that has become free; its file `kept` is labelled.
 pub(crate) const DISK: &str = "/t/disk";
 
@@ -26,13 +29,22 @@ labels:
       - { cidr: 127.0.0.1/32, ports: [7777], protocol: tcp }
       - { cidr: "::1/128", ports: [7777], protocol: tcp }
   doors: { sockets: [/t/doors, "@labelled"] }
+  production-keys: { credential: production, paths: [/t/keys/production] }
+  staging-keys: { credential: staging, paths: [/t/keys/staging] }
 profiles:
   autonomous: { default: allow }
   denying: { default: allow }
   auditing: { default: allow }
   holding: { default: allow }
   keeping: { default: allow }
+  careful: { default: allow }
 rules:
+  - name: hold-who-holds-keys
+    profiles: careful
+    operations: connect
+    labels: cloud
+    when: { credentialed: production }
+    verdict: hold
   - name: keep-files
     profiles: keeping
     operations: [write, modify]
@@ -89,7 +101,7 @@ rules:
 pub(crate) fn prepare() -> String {
     fs::create_dir_all("/t").unwrap();
     mount(Some("t"), "/t", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
-    for directory in [LABELLED, FREE, "/t/doors"] {
+    for directory in [LABELLED, FREE, "/t/doors", PRODUCTION_KEYS, STAGING_KEYS] {
         fs::create_dir_all(directory).unwrap();
     }
     overlay();

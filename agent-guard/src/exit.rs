@@ -90,7 +90,7 @@ fn of_client(error: &client::Error) -> Exit {
         client::Error::Connect { .. }
         | client::Error::Broken(_)
         | client::Error::StreamEnded
-        | client::Error::Timeout
+        | client::Error::Timeout(_)
         | client::Error::Unreadable { .. }
         | client::Error::Refused { .. } => Exit::FAILED,
     }

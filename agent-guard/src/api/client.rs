@@ -25,6 +25,8 @@ use tokio::net::UnixStream;
 
 /// Time for a whole call that is not a stream; the daemon gives its loop ten seconds of it.
 const CALL_TIME: Duration = Duration::from_secs(15);
+/// The same for adopting a tree, for which the daemon takes a minute if need be.
+const ADOPTION_TIME: Duration = Duration::from_secs(65);
 
 /// Wait before a call is made again that found no seat: the first, doubled each time, and the last, after six seconds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(3200));
@@ -63,8 +65,8 @@ pub enum Error {
     #[error("the daemon has ended the stream: it is going, or this client was too slow; begin again")]
     StreamEnded,
     /// The daemon is too slow.
-    #[error("the daemon did not answer within {} seconds: see `journalctl -u agent-guard`", CALL_TIME.as_secs())]
-    Timeout,
+    #[error("the daemon did not answer within {} seconds: see `journalctl -u agent-guard`", .0.as_secs())]
+    Timeout(Duration),
     /// The daemon speaks of something that this client does not know.
     #[error("the daemon's answer is not understood ({source}): are daemon and client of the same version?")]
     Unreadable {
@@ -165,7 +167,7 @@ impl Client {
 
     /// Takes a process that runs already into a session.
     pub async fn adopt(&self, adopt: &Adopt) -> Result<Session, Error> {
-        self.post(By::Control, "/v1/sessions/adopt", adopt).await
+        self.post_within(ADOPTION_TIME, By::Control, "/v1/sessions/adopt", adopt).await
     }
 
     /// Gives up a session whose command could not be executed.
@@ -194,20 +196,41 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, by: By, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        self.post_within(CALL_TIME, by, path, body).await
+    }
+
+    async fn post_within<T: DeserializeOwned>(
+        &self,
+        time: Duration,
+        by: By,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(|source| Error::Unreadable { source })?;
-        read(&self.whole(by, Method::POST, path, body.into()).await?)
+        read(&self.whole_within(time, by, Method::POST, path, body.into()).await?)
     }
 
     async fn whole(&self, by: By, method: Method, path: &str, body: Bytes) -> Result<Bytes, Error> {
+        self.whole_within(CALL_TIME, by, method, path, body).await
+    }
+
+    async fn whole_within(
+        &self,
+        time: Duration,
+        by: By,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
         let call = async {
             let body = self.send(by, method, path, body).await?;
             Ok(body.collect().await?.to_bytes())
         };
-        in_time(call).await
+        in_time(time, call).await
     }
 
     async fn stream<T>(&self, by: By, path: &str) -> Result<Lines<T>, Error> {
-        let body = in_time(self.send(by, Method::GET, path, Bytes::new())).await?;
+        let body = in_time(CALL_TIME, self.send(by, Method::GET, path, Bytes::new())).await?;
         Ok(Lines { body, buffer: Vec::new(), item: PhantomData })
     }
 
@@ -290,8 +313,8 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 }
 
 /// The result of a call, if it comes in time.
-async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(CALL_TIME, call).await.unwrap_or(Err(Error::Timeout))
+async fn in_time<T>(time: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(time, call).await.unwrap_or(Err(Error::Timeout(time)))
 }
 
 fn refused(head: &Parts, text: &[u8]) -> Error {

@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Time that the daemon's loop has for a reply.
 const REPLY_TIME: Duration = Duration::from_secs(10);
+/// The same for adopting a tree: a program is loaded, and the tree must come to rest.
+const ADOPTION_TIME: Duration = Duration::from_secs(60);
 
 /// All calls.
 pub(crate) fn router(daemon: Loop) -> Router {
@@ -71,13 +73,22 @@ impl Loop {
 
     /// Makes a call in a peer's name and waits for the reply.
     async fn call<T>(&self, peer: Peer, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, Refusal> {
+        self.call_within(REPLY_TIME, peer, call).await
+    }
+
+    async fn call_within<T>(
+        &self,
+        time: Duration,
+        peer: Peer,
+        call: impl FnOnce(Reply<T>) -> Call,
+    ) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.calls.send(Incoming::new(peer, call(reply))).await.map_err(|_closed| Refusal::ShuttingDown)?;
             answer.await.map_err(|_closed| Refusal::ShuttingDown)?
         };
-        tokio::time::timeout(REPLY_TIME, asked).await.unwrap_or_else(|_| {
-            Err(Refusal::Busy(format!("the daemon did not answer within {} seconds", REPLY_TIME.as_secs())))
+        tokio::time::timeout(time, asked).await.unwrap_or_else(|_| {
+            Err(Refusal::Busy(format!("the daemon did not answer within {} seconds", time.as_secs())))
         })
     }
 

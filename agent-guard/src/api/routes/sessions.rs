@@ -1,7 +1,7 @@
 //! Sessions: reading, starting, keeping and steering them.
 
 use super::body::{JsonBody, Named};
-use super::{Loop, stream, unknown};
+use super::{ADOPTION_TIME, Loop, stream, unknown};
 use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
@@ -59,7 +59,7 @@ pub(crate) async fn adopt(
     Extension(peer): Extension<Peer>,
     JsonBody(adopt): JsonBody<Adopt>,
 ) -> Result<(StatusCode, Json<Session>), Refusal> {
-    let session = daemon.call(peer, |reply| Call::Adopt { adopt, reply }).await?;
+    let session = daemon.call_within(ADOPTION_TIME, peer, |reply| Call::Adopt { adopt, reply }).await?;
     Ok((StatusCode::CREATED, Json(session)))
 }
 

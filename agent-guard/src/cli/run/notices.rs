@@ -26,7 +26,7 @@ pub(super) async fn follow(client: Client, session: Session) {
     loop {
         // A daemon that hangs still takes connections: it has no more time to answer than to speak.
         let asked = tokio::time::timeout(QUIET, client.notices(&session.id)).await;
-        match asked.unwrap_or(Err(Error::Timeout)) {
+        match asked.unwrap_or(Err(Error::Timeout(QUIET))) {
             Ok(mut lines) => {
                 if show_all(&mut lines, cgroup.as_ref()).await == Ending::Session {
                     return;

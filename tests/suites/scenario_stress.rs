@@ -35,14 +35,21 @@ fn nothing_is_left() -> bool {
 fn the_kernel_is_well_after(name: &str, classes: &str, each: u32, in_all: u32) {
     daemon();
     assert_eq!(alarms(), Vec::<String>::new(), "before anything");
+    // From the beginning again, until the time is over.
     let script = format!(
-        "timeout {in_all} stress-ng --class {classes} --seq 2 -t {each} --vm-bytes 16M --no-rand-seed -q || true"
+        "end=$((SECONDS + {in_all}))
+        while [ $SECONDS -lt $end ]; do
+            timeout $((end - SECONDS)) stress-ng --class {classes} --seq 2 -t {each} --vm-bytes 16M --no-rand-seed -q || true
+        done"
     );
     // Stressors do what no agent may as well (raw sockets, others' priorities): here it is about what that does to the kernel.
     assert_eq!(script::run(daemon, name, true, &script).status, 0);
     eventually("empty maps", || nothing_is_left().then_some(()));
     assert_eq!(alarms(), Vec::<String>::new());
-    assert_eq!(self::status()["failures"], serde_json::json!([]), "nothing was lost in the kernel");
+    // Some of them make directories deeper than anything is decided about; that is refused, and counted.
+    let mut failures = self::status()["failures"].as_array().unwrap().clone();
+    failures.retain(|failure| failure["place"] != "path too deep");
+    assert_eq!(failures, Vec::<serde_json::Value>::new(), "nothing was lost in the kernel");
 }
 
 #[test]

@@ -28,9 +28,9 @@ const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
     ("scenario_programs", Kernel::Stable),
     ("scenario_stress", Kernel::Newest),
 ];
-/// Of those, the one that takes an hour on all of them, and so runs on its one kernel even where what takes long is asked
-/// for: how programs end is no matter of the kernel.
-const ALWAYS_ON_ONE: &str = "scenario_programs";
+/// Of those, the one that runs on each kernel where what takes long is asked for: how a kernel bears stress is its own
+/// matter, and how programs end is not.
+const LONG_ON_EACH: &str = "scenario_stress";
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];
@@ -96,8 +96,9 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
         for tests in parts(suite, names(suite, args)?) {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
             let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
-            let is_short = !args.long || suite.name == ALWAYS_ON_ONE;
-            match only.filter(|_| is_short && args.filters.is_empty() && args.kernels.is_empty()) {
+            let is_asked_for = !args.filters.is_empty() || !args.kernels.is_empty();
+            let is_on_each = is_asked_for || args.long && suite.name == LONG_ON_EACH;
+            match only.filter(|_| !is_on_each) {
                 Some(kernel) => jobs.push_back(of_kernel(&kernel)),
                 None => jobs.extend(args.kernels().iter().map(of_kernel)),
             }

@@ -33,7 +33,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => Just(Ruling::Refuse("no".to_owned())),
     ];
     let choice = prop_oneof![3 => Just(Choice::Approve), 1 => Just(Choice::Deny), 1 => Just(Choice::Cancel)];
-    let steer = prop_oneof![Just(Steer::Halt), Just(Steer::Resume), Just(Steer::Kill)];
+    let steer = prop_oneof![Just(Steer::Halt), Just(Steer::Resume), Just(Steer::Kill), Just(Steer::Forget)];
     let (task, number) = (0..6_u32, 0..12_u64);
     prop_oneof![
         8 => (task.clone(), number.clone(), ruling).prop_map(|(task, question, ruling)| Move::Ask { task, question, ruling }),

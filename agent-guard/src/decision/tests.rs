@@ -439,6 +439,16 @@ fn a_session_whose_release_cannot_be_recorded_stays_halted() {
 }
 
 #[test]
+fn what_a_session_touched_is_forgotten_once_that_is_on_record_and_not_without() {
+    let (mut game, id) = Game::asked(key(5, 5, Q));
+    assert_eq!(game.play(steer(Steer::Forget)), ["record-first credentialsforgotten", "forget", "reply ok"]);
+    let about = About::Credentials(stamp(1).key);
+    assert!(game.play(Event::Failed { about, why: "no room" }).is_empty());
+    // The session itself goes on as it did.
+    assert!(game.play(reply(id, Choice::Approve)).contains(&"answer 70 approved".to_owned()));
+}
+
+#[test]
 fn a_session_found_halted_is_halted() {
     let (mut game, id) = Game::asked(key(5, 5, Q));
     game.play(Event::FoundHalted(stamp(1).key));

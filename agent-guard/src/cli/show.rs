@@ -72,11 +72,9 @@ fn impact(impact: &Impact) -> String {
 fn credentials(credentials: &[Credential]) -> String {
     let line = |credential: &Credential| {
         let environment = escape(&credential.environment);
-        let object = credential.object.as_deref().map(escape);
-        object.map_or_else(|| environment.clone(), |object| format!("{environment}: {object}"))
-            + &credential.pid.map_or_else(String::new, |pid| {
-                format!(", by {}, pid {pid}", escape(credential.comm.as_deref().unwrap_or_default()))
-            })
+        let Some((object, pid)) = credential.object.as_deref().zip(credential.pid) else { return environment };
+        let comm = credential.comm.as_deref().unwrap_or_default();
+        format!("{environment}: {}, by {}, pid {pid}", escape(object), escape(comm))
     };
     if credentials.is_empty() {
         "no credential".to_owned()

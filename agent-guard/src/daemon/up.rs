@@ -103,8 +103,11 @@ impl Daemon {
     /// Notes which credential an act has touched, if it is the session's first of its environment. The kernel has acted on
     /// it already: this is for people.
     fn touched(&mut self, event: &Act) {
+        if !event.operation.touches() {
+            return;
+        }
         let environments: Vec<_> = self.policy.credential(event.generation, event.label).collect();
-        if environments.is_empty() || !event.operation.touches() {
+        if environments.is_empty() {
             return;
         }
         let act = names::shared(event, &self.policy, &self.sessions);

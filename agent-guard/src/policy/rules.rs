@@ -222,12 +222,11 @@ fn note_unholdable(operations: &Several<Operation>, faults: &mut Faults) {
 
 /// The bits of the environments that a condition names.
 fn credentialed(written: &Several<Environment>, faults: &mut Faults) -> u16 {
-    let bits = |environments: &[Environment]| environments.iter().fold(0, |bits, of| bits | of.bit());
     match written {
-        Several::All => bits(&Environment::ALL),
+        Several::All => Environment::ALL.iter().fold(0, |bits, environment| bits | environment.bit()),
         Several::These(these) => {
             note_repeated(these, "environment", faults);
-            bits(&these.iter().map(|environment| environment.value).collect::<Vec<_>>())
+            these.iter().fold(0, |bits, environment| bits | environment.value.bit())
         }
     }
 }

@@ -46,11 +46,9 @@ struct Job<'a> {
     tests: Vec<String>,
 }
 
-impl Job<'_> {
-    /// Whether it can run beside no other.
-    fn wants_all(&self) -> bool {
-        ALONE.contains(&self.suite.name.as_str()) && self.tests.iter().any(|name| is_named_long(name))
-    }
+/// Whether a suite's test can run beside no other.
+fn wants_all(suite: &Program, test: &str) -> bool {
+    ALONE.contains(&suite.name.as_str()) && is_named_long(test)
 }
 
 /// Whether a test, by its own name or with its modules, runs only when what takes long is asked for.
@@ -73,7 +71,8 @@ pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<
         let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
         let mut payload = common_payload(programs);
         payload.extend(without(args)?);
-        let (alone, beside): (VecDeque<_>, VecDeque<_>) = jobs.into_iter().partition(Job::wants_all);
+        let (alone, beside): (VecDeque<_>, VecDeque<_>) =
+            jobs.into_iter().partition(|job| job.tests.iter().any(|test| wants_all(job.suite, test)));
         run_all(1, args, alone, &payload, rootfs.as_ref(), report);
         run_all(args.jobs.max(1), args, beside, &payload, rootfs.as_ref(), report);
     }
@@ -109,8 +108,7 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
 
 /// The tests of a suite, by those that one guest runs; no part is empty.
 fn parts(suite: &Program, tests: Vec<String>) -> Vec<Vec<String>> {
-    let is_apart = |name: &String| ALONE.contains(&suite.name.as_str()) && is_named_long(name);
-    let (apart, together): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_apart);
+    let (apart, together): (Vec<_>, Vec<_>) = tests.into_iter().partition(|test| wants_all(suite, test));
     [apart, together].into_iter().filter(|part| !part.is_empty()).collect()
 }
 

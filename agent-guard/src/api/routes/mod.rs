@@ -24,8 +24,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Time that the daemon's loop has for a reply.
 const REPLY_TIME: Duration = Duration::from_secs(10);
-/// The same for adopting a tree: a program is loaded, and the tree must come to rest.
-const ADOPTION_TIME: Duration = Duration::from_secs(60);
 
 /// All calls.
 pub(crate) fn router(daemon: Loop) -> Router {

@@ -1,7 +1,7 @@
 //! Sessions: reading, starting, keeping and steering them.
 
 use super::body::{JsonBody, Named};
-use super::{ADOPTION_TIME, Loop, stream, unknown};
+use super::{Loop, stream, unknown};
 use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
@@ -17,6 +17,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// A keeper that hears nothing for longer than a few of these takes the daemon for gone.
 const ALIVE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Time that an adoption has: a program is loaded for it, and the tree must come to rest.
+const ADOPTION_TIME: Duration = Duration::from_secs(60);
 
 /// The sessions that the caller may see and that have not ended.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions",

@@ -18,7 +18,7 @@ pub(super) struct Matrix {
     /// For each profile in the policy's order, and each operation, a decision a label.
     cells: Vec<Vec<Decision>>,
     /// For each label the bits of the environments that it is a credential of.
-    pub(super) credentials: Vec<u16>,
+    credentials: Vec<u16>,
     labels: Vec<LabelInfo>,
     composed: BTreeMap<BTreeSet<u16>, u16>,
 }
@@ -124,9 +124,9 @@ impl Matrix {
         Ok(rows)
     }
 
-    /// All labels by number.
-    pub(super) fn into_labels(self) -> Vec<LabelInfo> {
-        self.labels
+    /// All labels by number, and what each is a credential of.
+    pub(super) fn into_labels(self) -> (Vec<LabelInfo>, Vec<u16>) {
+        (self.labels, self.credentials)
     }
 }
 

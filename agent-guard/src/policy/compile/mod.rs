@@ -16,7 +16,6 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_guard_common::credential::condition_index;
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{INODES, NAMES, PROFILES};
 use agent_guard_common::operation::Operation;
@@ -133,7 +132,7 @@ pub struct Compiled {
     pub rules: Vec<RuleInfo>,
     /// Rows of the matrix, by index.
     pub rows: Vec<(u32, Box<Row>)>,
-    /// Alternatives of cells with a condition, by index.
+    /// Alternatives of cells with a condition, with their index, in the order of their conditions' numbers.
     pub conditions: Vec<(u32, Alternatives)>,
     /// Operations that are judged only because a rule names them.
     pub demands: BTreeSet<Operation>,
@@ -227,14 +226,15 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
     let commands = commands::compile(policy, slot)?;
     let mut conditions = Conditions::of(slot);
     let rows = matrix.rows(policy, &profiles, slot, &mut conditions)?;
+    let (labels, credentials) = matrix.into_labels();
     Ok(Compiled {
         generation: facts.generation,
         rules: rules(policy),
         rows,
         conditions: conditions.rows,
         demands: policy.demands(),
-        credentials: matrix.credentials.clone(),
-        labels: matrix.into_labels(),
+        labels,
+        credentials,
         profiles,
         inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
         names: with(files.names, special::abstract_names(policy, facts), "labelled names", NAMES)?,
@@ -258,8 +258,7 @@ impl Compiled {
     /// credentials of.
     #[must_use]
     pub fn alternatives(&self, cell: &Cell) -> Option<&Alternatives> {
-        let index = condition_index(self.generation & 1, u32::from(cell.condition))?;
-        self.conditions.iter().find(|(known, _)| *known == index).map(|(_, cells)| cells)
+        self.conditions.get(usize::from(cell.condition).checked_sub(1)?).map(|(_, cells)| cells)
     }
 
     /// Whether one cell is stricter than another.

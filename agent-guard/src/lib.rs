@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cli;
 pub mod daemon;
 pub mod decision;
+pub mod dns;
 pub mod exit;
 pub mod kernel;
 pub mod policy;

@@ -1,0 +1,15 @@
+//! Names: the resolver that the queries of guarded sessions are led to, and what it has told them.
+//!
+//! Whatever a session learns through it, the daemon's loop has heard of first. Bytes become meaning in `message` and
+//! `answer`; `known` and `tunnel` remember; `server` and `upstream` do the talking. It must not know a policy: whether a
+//! name may be asked for, and what follows from an address, is the loop's to say.
+
+mod answer;
+#[cfg(test)]
+mod laws;
+mod message;
+mod name;
+mod record;
+
+pub use answer::{Answer, Heard, Unusable};
+pub use message::{Kind, Packet, Query};

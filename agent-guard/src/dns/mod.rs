@@ -5,6 +5,7 @@
 //! name may be asked for, and what follows from an address, is the loop's to say.
 
 mod answer;
+mod known;
 #[cfg(test)]
 mod laws;
 mod message;
@@ -12,4 +13,5 @@ mod name;
 mod record;
 
 pub use answer::{Answer, Heard, Unusable};
+pub use known::{Entry, Known, Naming};
 pub use message::{Kind, Packet, Query};

@@ -11,7 +11,9 @@ mod laws;
 mod message;
 mod name;
 mod record;
+mod tunnel;
 
 pub use answer::{Answer, Heard, Unusable};
 pub use known::{Entry, Known, Naming};
 pub use message::{Kind, Packet, Query};
+pub use tunnel::{Alert, Sign, Watch};

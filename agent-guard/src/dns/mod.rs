@@ -11,9 +11,11 @@ mod laws;
 mod message;
 mod name;
 mod record;
+mod resolv;
 mod tunnel;
 
 pub use answer::{Answer, Heard, Unusable};
 pub use known::{Entry, Known, Naming};
 pub use message::{Kind, Packet, Query};
+pub use resolv::{BadLine, upstreams};
 pub use tunnel::{Alert, Sign, Watch};

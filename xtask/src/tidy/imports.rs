@@ -54,6 +54,34 @@ const RULES: &[Rule] = &[
         except: NOWHERE,
         why: "only `kernel` speaks to the kernel's programs and maps",
     },
+    Rule {
+        place: "agent-guard/src/",
+        outside: "agent-guard/src/dns/",
+        forbidden: &["hickory_proto"],
+        except: NOWHERE,
+        why: "only `dns` speaks DNS",
+    },
+    Rule {
+        place: "agent-guard/src/dns/",
+        outside: NOWHERE,
+        forbidden: &["crate::kernel", "crate::policy", "crate::api", "crate::daemon"],
+        except: NOWHERE,
+        why: "the resolver asks the loop, and knows neither policy nor kernel",
+    },
+    Rule {
+        place: "agent-guard/src/dns/known.rs",
+        outside: NOWHERE,
+        forbidden: PURE,
+        except: NOWHERE,
+        why: "what is known is a function of what was heard and when",
+    },
+    Rule {
+        place: "agent-guard/src/dns/tunnel.rs",
+        outside: NOWHERE,
+        forbidden: PURE,
+        except: NOWHERE,
+        why: "a hint is a function of what was asked and when",
+    },
 ];
 
 /// Checks one Rust file; its unit tests may know more.
@@ -171,6 +199,13 @@ mod tests {
         assert_eq!(faults("agent-guard/src/daemon/mod.rs", "use aya::Ebpf;\n"), [1]);
         assert!(faults("agent-guard/src/kernel/load.rs", "use aya::Ebpf;\n").is_empty());
         assert!(faults("agent-guard/src/daemon/mod.rs", "let ayah = 1;\n").is_empty());
+    }
+
+    #[test]
+    fn dns_stays_in_one_place_and_what_it_remembers_has_no_clock() {
+        assert_eq!(faults("agent-guard/src/daemon/mod.rs", "use hickory_proto::op::Message;\n"), [1]);
+        assert_eq!(faults("agent-guard/src/dns/turn.rs", "use crate::policy::Checked;\nuse tokio::net;\n"), [1]);
+        assert_eq!(faults("agent-guard/src/dns/known.rs", "use tokio::net;\nuse core::net::IpAddr;\n"), [1]);
     }
 
     #[test]

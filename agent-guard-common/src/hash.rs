@@ -112,6 +112,22 @@ pub const fn word_of(bytes: &WordBytes) -> u64 {
     hash
 }
 
+/// Hash of no letters, with which [`letter`] begins.
+pub const LETTERS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Adds a letter to a hash of letters (FNV-1a). Whoever finds another name with the same hash is only taken for more.
+#[inline(always)]
+#[must_use]
+pub const fn letter(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+/// Hash of letters.
+#[must_use]
+pub fn letters(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(LETTERS, |hash, byte| letter(hash, *byte))
+}
+
 /// Mixes one more value into a hash (the step of FNV-1a on whole words, with a rotation).
 #[inline(always)]
 #[must_use]

@@ -25,4 +25,4 @@ pub mod verdict;
 pub use plain::{Plain, bytes_of, read};
 
 /// Stands in the pin directory's name, so that a daemon never adopts maps of another shape.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;

@@ -46,6 +46,9 @@ pub const NAME_BYTES: usize = 32;
 pub const WORDS_SEEN: u32 = 64;
 /// Bytes of a word, its NUL included, that the kernel reads; a longer word matches only wildcards.
 pub const WORD_BYTES: usize = 64;
+/// Pieces of [`WORD_BYTES`] of a new image's arguments and environment that are looked at for credentials: all that
+/// `execve` takes with the usual limit on the stack.
+pub const ENVIRONMENT_PIECES: u32 = 128 << 10;
 /// Bytes of an argument vector that can be compared after `execve`; a longer one that needs approval is refused.
 pub const ARGV_BYTES: usize = 256 << 10;
 

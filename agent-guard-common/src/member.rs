@@ -45,6 +45,8 @@ macro_rules! members {
             BPRM_FILENAME, "linux_binprm", "filename";
             BPRM_INTERPRETER, "linux_binprm", "interp";
             BPRM_ARGC, "linux_binprm", "argc";
+            BPRM_ENVC, "linux_binprm", "envc";
+            BPRM_STRINGS, "linux_binprm", "p";
             TASK_START, "task_struct", "start_boottime";
             TASK_PROCESS, "task_struct", "tgid";
             TASK_NAME, "task_struct", "comm";

@@ -65,6 +65,24 @@ pub const CHARACTER_DEVICE: u32 = u32::MAX;
 pub const ANY_DEVICE: u64 = u64::MAX;
 /// In place of a directory's device and inode: the name is an abstract one of a unix socket.
 pub const ABSTRACT_NAMES: u32 = u32::MAX;
+/// In place of a directory's device: a file's name, in whatever directory it lies; the inode is a [`part`].
+pub const FILES_ANYWHERE: u32 = u32::MAX - 1;
+/// The same of a unix socket's file.
+pub const SOCKETS_ANYWHERE: u32 = u32::MAX - 2;
+/// The same of an environment variable's name.
+pub const VARIABLES: u32 = u32::MAX - 3;
+
+/// Which part of a name is meant, where a name means something by itself.
+pub mod part {
+    /// The whole.
+    pub const WHOLE: u64 = 0;
+    /// What stands behind the last separator: a file's suffix, a variable's last word.
+    pub const LAST: u64 = 1;
+    /// What stands before the first separator that does not begin the name.
+    pub const FIRST: u64 = 2;
+    /// None: the record says, with any label, that there are others.
+    pub const SOME: u64 = 3;
+}
 
 abi! {
     /// A name in a directory, whether it exists or not.

@@ -79,27 +79,33 @@ pub fn done(tag: &Tag, operation: Operation, question: u64, errno: u32) {
     }
 }
 
-/// Tells that an act which passes has touched a credential. `entry` is the file's address.
+/// A credential that an act has touched.
+pub struct Touch {
+    /// Whose act.
+    pub tag: TagPointer,
+    /// What was done.
+    pub operation: Operation,
+    /// The label of the credential.
+    pub label: u32,
+}
+
+/// Tells that an act which passes has touched a credential. `describe` writes the act's object.
 #[inline(always)]
-pub fn touched(tag: TagPointer, operation: Operation, label: u32, entry: u64) {
+pub fn touched(touch: &Touch, describe: impl FnOnce(&mut Event)) {
+    if is_crowded() {
+        count(Place::EventLost, 0);
+        return;
+    }
     let Some(event) = reserve::<Event>() else {
         count(Place::EventLost, 0);
         return;
     };
-    let (session, serial) = tag.part(|tag| (tag.session, tag.serial));
-    let (mut dev, mut ino, mut at) = (0_u32, 0_u64, 0_u64);
-    // What cannot be read stays zero, and has been counted: the event is told all the same.
-    let _ = copy(&mut at, entry + u64::from(member::DENTRY_SUPER.load()))
-        && copy(&mut dev, at + u64::from(member::SUPER_DEV.load()));
-    let _ = copy(&mut at, entry + u64::from(member::DENTRY_INODE.load()))
-        && copy(&mut ino, at + u64::from(member::INODE_NUMBER.load()));
+    let (session, serial) = touch.tag.part(|tag| (tag.session, tag.serial));
     // SAFETY: the ring's memory is ours until it is submitted.
     let event = unsafe { &mut *event };
     event.head = Head {
         kind: kind::TOUCHED,
-        dev,
-        ino,
-        operation: operation as u32,
+        operation: touch.operation as u32,
         session,
         generation: control(GENERATION) as u32,
         serial,
@@ -107,16 +113,27 @@ pub fn touched(tag: TagPointer, operation: Operation, label: u32, entry: u64) {
         task: task::current_id(),
         // SAFETY: the helper takes nothing and cannot fail.
         uid: unsafe { bpf_get_current_uid_gid() } as u32,
-        label,
+        label: touch.label,
         ..Head::ZERO
     };
     // SAFETY: the buffer is 16 writable bytes; the helper fills all of them.
     unsafe { bpf_get_current_comm((&raw mut event.head.comm).cast(), 16) };
+    describe(event);
+    // SAFETY: the record was reserved and is given back once.
+    unsafe { bpf_ringbuf_submit(core::ptr::from_mut(event).cast(), 0) };
+}
+
+/// Writes a file into an event, by its entry's address. What cannot be read stays zero, and has been counted.
+#[inline(always)]
+pub fn file(event: &mut Event, entry: u64) {
+    let mut at = 0_u64;
+    let _ = copy(&mut at, entry + u64::from(member::DENTRY_SUPER.load()))
+        && copy(&mut event.head.dev, at + u64::from(member::SUPER_DEV.load()));
+    let _ = copy(&mut at, entry + u64::from(member::DENTRY_INODE.load()))
+        && copy(&mut event.head.ino, at + u64::from(member::INODE_NUMBER.load()));
     let (bytes, cut) = names_of(&mut event.path, entry);
     event.head.path_bytes = bytes;
     event.head.flags |= cut;
-    // SAFETY: the record was reserved and is given back once.
-    unsafe { bpf_ringbuf_submit(core::ptr::from_mut(event).cast(), 0) };
 }
 
 /// Tells what happened. A question also stops the thread: `false` says that it was not delivered or the thread
@@ -125,12 +142,8 @@ pub fn touched(tag: TagPointer, operation: Operation, label: u32, entry: u64) {
 pub fn tell<O: Object>(story: &Story<'_>, object: &O) -> bool {
     let is_question = story.kind == kind::QUESTION || story.kind == kind::REPEAT;
     // Repeats as well: whoever wakes its own held threads without end must not silence the questions of others.
-    if story.kind != kind::QUESTION {
-        // SAFETY: the map is a ring buffer.
-        let waiting = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
-        if waiting > u64::from(RING_BYTES) - RING_RESERVE {
-            return lost(is_question);
-        }
+    if story.kind != kind::QUESTION && is_crowded() {
+        return lost(is_question);
     }
     let (record, head) = if O::HAS_PATHS {
         let Some(event) = reserve::<Event>() else { return lost(is_question) };
@@ -154,6 +167,14 @@ pub fn tell<O: Object>(story: &Story<'_>, object: &O) -> bool {
     // SAFETY: the record was reserved and is given back once.
     unsafe { bpf_ringbuf_submit(record, 0) };
     stopped
+}
+
+/// Whether all that is left of the ring is for new questions.
+#[inline(always)]
+fn is_crowded() -> bool {
+    // SAFETY: the map is a ring buffer.
+    let waiting = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
+    waiting > u64::from(RING_BYTES) - RING_RESERVE
 }
 
 #[inline(always)]

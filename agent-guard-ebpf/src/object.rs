@@ -7,15 +7,16 @@ use agent_guard_common::event::{Event, Head, flag};
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{
-    ANY_DEVICE, BLOCK_DEVICE, CHARACTER_DEVICE, InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UNLABELLED,
+    ANY_DEVICE, BLOCK_DEVICE, CHARACTER_DEVICE, FILES_ANYWHERE, InodeKey, InodeLabel, NAMED_CHILDREN, NameKey,
+    SOCKETS_ANYWHERE, UNLABELLED,
 };
 use agent_guard_common::verdict::Reason;
 
 use crate::emit;
 use crate::hook::Object;
-use crate::kernel::{Pointer, constant, copy, member};
+use crate::kernel::{Pointer, constant, member};
 use crate::maps::{INODES, NAMES};
-use crate::question;
+use crate::name::{self, name_hash};
 use crate::walk;
 
 // include/uapi/linux/stat.h
@@ -138,14 +139,19 @@ impl Entry {
         walk::unpacked(walk::upper_label(entry.0.number(), dev, slot))
     }
 
-    /// Its own label, and that of the device that it stands for, if the operation is about that as well.
+    /// The label of its place, and of what else it is: a device that its node stands for, or a file or a socket whose name
+    /// means something anywhere.
     #[inline(always)]
-    fn with_device(self, label: u16, slot: u32, operation: Operation) -> [u16; 2] {
-        let device = match operation {
-            Operation::Read | Operation::Write | Operation::Modify => self.device_label(slot).unwrap_or(label),
-            _ => label,
+    fn and_itself(self, label: u16, slot: u32, operation: Operation) -> [u16; 2] {
+        let other = match operation {
+            Operation::Read | Operation::Write | Operation::Modify if self.is_regular() => {
+                name::label_anywhere(self.0.number(), slot, FILES_ANYWHERE) as u16
+            }
+            Operation::UnixConnect => name::label_anywhere(self.0.number(), slot, SOCKETS_ANYWHERE) as u16,
+            Operation::Read | Operation::Write | Operation::Modify => self.device_label(slot).unwrap_or(UNLABELLED),
+            _ => UNLABELLED,
         };
-        [label, device]
+        [label, if other == UNLABELLED { label } else { other }]
     }
 
     #[inline(always)]
@@ -185,7 +191,7 @@ fn speak(label: InodeLabel, structural: bool) -> Option<u16> {
 
 /// The label of an entry's name in its directory, packed; 0 for none. `entry` is the entry's address.
 ///
-/// This and [`name_hash`] are global functions: the verifier looks at each once, and not on every level of a walk.
+/// A global function: the verifier looks at it once, and not on every level of a walk.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn named_label(entry: u64, dev: u32, slot: u32, ino: u64) -> u64 {
@@ -202,63 +208,6 @@ fn unpack(packed: u64) -> InodeLabel {
     InodeLabel { label: packed as u16, above: (packed >> 16) as u16, flags: 0 }
 }
 
-/// Hash of an entry's name, as `SipKey::hash` computes it. `entry` is the entry's address.
-///
-/// A name that cannot be read hashes to 0, which no record has: it is then labelled by its directory. The loop is that
-/// of `unix::abstract_hash` once more: shared, it takes 16 bytes of stack that a walk does not have.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn name_hash(entry: u64) -> u64 {
-    const NAME_WORDS: u32 = 32;
-    let (mut name, mut length) = (0_u64, 0_u32);
-    if !copy(&mut name, entry + u64::from(member::DENTRY_NAME.load()))
-        || !copy(&mut length, entry + u64::from(member::DENTRY_NAME_LEN.load()))
-    {
-        return 0;
-    }
-    let mut sip = Sip::new(question::key());
-    for index in 0..NAME_WORDS {
-        let at = index * 8;
-        if at >= length {
-            break;
-        }
-        let mut word = 0_u64;
-        if !copy(&mut word, name + u64::from(at)) {
-            return 0;
-        }
-        let rest = length - at;
-        if rest < 8 {
-            word &= (1 << (rest * 8)) - 1;
-        }
-        sip.add(word);
-    }
-    sip.add(u64::from(length));
-    sip.finish()
-}
-
-/// Hash of a kernel string, or of its first half kilobyte; 0 when it cannot be read.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn text_hash(text: u64) -> u64 {
-    const TEXT_WORDS: u32 = 64;
-    let mut sip = Sip::new(question::key());
-    for index in 0..TEXT_WORDS {
-        let mut word = 0_u64;
-        if !copy(&mut word, text + u64::from(index * 8)) {
-            return 0;
-        }
-        // The lowest byte that is zero, and all above it, are not the string's (Mycroft's test).
-        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
-        if zeros != 0 {
-            let end = (zeros & zeros.wrapping_neg()) >> 7;
-            sip.add(word & (end - 1));
-            break;
-        }
-        sip.add(word);
-    }
-    sip.finish()
-}
-
 #[inline(always)]
 fn is_structural(operation: Operation) -> bool {
     matches!(operation, Operation::Create | Operation::Delete | Operation::Rename | Operation::Link | Operation::Mount)
@@ -270,7 +219,7 @@ impl Object for Entry {
     #[inline(always)]
     fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
         let label = self.label(slot, is_structural(operation))?;
-        Ok(self.with_device(label, slot, operation))
+        Ok(self.and_itself(label, slot, operation))
     }
 
     #[inline(always)]
@@ -305,7 +254,7 @@ impl Object for Seldom {
     #[inline(always)]
     fn labels(&self, slot: u32, operation: Operation) -> Result<[u16; 2], Reason> {
         let label = label_of(self.0.0.number(), slot, operation)?;
-        Ok(self.0.with_device(label, slot, operation))
+        Ok(self.0.and_itself(label, slot, operation))
     }
 
     #[inline(always)]

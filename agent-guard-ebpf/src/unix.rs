@@ -12,10 +12,10 @@ use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_sk_storage_get, bpf_skc_to_unix_sock};
 
 use crate::hook::{Caller, Object};
-use crate::kernel::{Pointer, copy, count, member};
+use crate::kernel::{Pointer, count, member};
 use crate::maps::{NAMES, SOCKETS};
+use crate::name::bytes_hash;
 use crate::object::{Entry, Seldom};
-use crate::question;
 
 /// `struct sockaddr_un`: the family, and the longest name.
 const FAMILY_BYTES: u32 = 2;
@@ -67,6 +67,12 @@ impl Name {
     /// That of a socket of which nothing can be told: it hashes to what no name does.
     const UNKNOWN: Self = Self { bytes: 0, length: u32::MAX };
 
+    /// Hash of the bytes behind the leading NUL; 0 when they cannot be read.
+    #[inline(always)]
+    fn key(&self) -> u64 {
+        bytes_hash(self.bytes + 1, self.length.saturating_sub(1))
+    }
+
     /// Copies the name; what lies behind it stays zero.
     #[inline(always)]
     fn copy(&self, to: &mut [u8; NAME_BYTES]) -> bool {
@@ -79,31 +85,6 @@ impl Name {
         }
         result == 0
     }
-}
-
-/// Hash of an abstract name, as `SipKey::hash` computes it for the bytes behind the leading NUL; 0 when it cannot be read.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn abstract_hash(bytes: u64, length: u32) -> u64 {
-    let mut sip = Sip::new(question::key());
-    let length = length.saturating_sub(1);
-    for index in 0..NAME_BYTES as u32 / 8 + 1 {
-        let at = index * 8;
-        if at >= length {
-            break;
-        }
-        let mut word = 0_u64;
-        if !copy(&mut word, bytes + 1 + u64::from(at)) {
-            return 0;
-        }
-        let rest = length - at;
-        if rest < 8 {
-            word &= (1 << (rest * 8)) - 1;
-        }
-        sip.add(word);
-    }
-    sip.add(u64::from(length));
-    sip.finish()
 }
 
 /// The label of an abstract name, by its hash. A global function: inlined, the compiler merges pointers in it that the
@@ -152,7 +133,7 @@ impl Object for Name {
         if self.length == 0 {
             return Ok([UNLABELLED; 2]);
         }
-        let name = abstract_hash(self.bytes, self.length);
+        let name = self.key();
         if name == 0 {
             return Err(Reason::Undecided);
         }
@@ -162,7 +143,7 @@ impl Object for Name {
     #[inline(always)]
     fn hash(&self, key: SipKey) -> u64 {
         let mut sip = Sip::new(key);
-        sip.add(if self.length == 0 { 0 } else { abstract_hash(self.bytes, self.length) });
+        sip.add(if self.length == 0 { 0 } else { self.key() });
         sip.finish()
     }
 

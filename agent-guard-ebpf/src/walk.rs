@@ -12,7 +12,7 @@ use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::kernel::{constant, copy, count, member};
 use crate::maps::{INODES, NAMES};
-use crate::object::name_hash;
+use crate::name::name_hash;
 
 /// Levels that are walked one by one before this, by what programs do all the time: few files lie deeper.
 pub const DIRECT: usize = 8;

@@ -154,11 +154,11 @@ impl Operation {
         matches!(self, Self::Delete | Self::Rename | Self::Truncate)
     }
 
-    /// Whether an act of it that passes touches the credential that its object is.
+    /// Whether an act of it that passes touches the credential that its object is, or hands out.
     #[inline(always)]
     #[must_use]
     pub const fn touches(self) -> bool {
-        matches!(self, Self::Read)
+        matches!(self, Self::Read | Self::Connect | Self::UnixConnect)
     }
 
     /// Whether its verdict can depend on the credentials that a session has touched.

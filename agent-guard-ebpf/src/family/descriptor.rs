@@ -4,8 +4,6 @@
 //! Otherwise reading and writing are not judged again: the opening was.
 
 use agent_guard_common::operation::Operation;
-use agent_guard_common::rule::UNLABELLED;
-use agent_guard_common::verdict::Reason;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
@@ -31,23 +29,17 @@ pub fn file_receive(context: LsmContext) -> i32 {
     let mode: u32 = file.load(&member::FILE_MODE);
     let writes = mode & FMODE_WRITE != 0;
     let operation = if writes { Operation::Write } else { Operation::Read };
-    let mut finding = Finding::undecided(operation, Reason::Undecided);
-    let mut label = UNLABELLED;
     let entry = Seldom(entry);
-    match entry.labels(caller.policy.slot, operation) {
-        Ok(labels) => {
-            if mode & FMODE_READ != 0 {
-                label = labels[0];
-            }
-            finding = hook::strictest(&caller.policy, operation, labels);
-            if writes && mode & FMODE_READ != 0 {
-                finding = hook::stricter(finding, hook::strictest(&caller.policy, Operation::Read, labels));
-            }
-        }
-        Err(reason) => finding.reason = reason,
+    let labels = match entry.labels(caller.policy.slot, operation) {
+        Ok(labels) => labels,
+        Err(reason) => return hook::conclude(&caller, &entry, &Finding::undecided(operation, reason), 1),
+    };
+    let mut finding = hook::strictest(&caller.policy, operation, labels);
+    if writes && mode & FMODE_READ != 0 {
+        finding = hook::stricter(finding, hook::strictest(&caller.policy, Operation::Read, labels));
     }
     let result = hook::conclude(&caller, &entry, &finding, 1);
-    credential::read(result, caller.policy.slot, entry.0.0, label)
+    if mode & FMODE_READ == 0 { result } else { credential::read(result, caller.policy.slot, entry.0.0, labels) }
 }
 
 /// fs/read_write.c, `rw_verify_area` (file, mask): each read and write, also those of `sendfile`, `splice`,

@@ -10,6 +10,7 @@ use aya_ebpf::programs::{BtfTracePointContext, LsmContext};
 
 use crate::arguments::{self, Programs};
 use crate::emit::{self, Story};
+use crate::environment;
 use crate::family::descriptor::modifies;
 use crate::hook::{self, Caller};
 use crate::kernel::{Pointer, count, member};
@@ -61,15 +62,15 @@ pub fn bprm_creds_for_exec(context: LsmContext) -> i32 {
     result
 }
 
-/// fs/exec.c, `begin_new_exec(bprm)`: from here on the new image will run. A tracepoint's programs may be passed over
+/// fs/exec.c, `begin_new_exec(bprm)`: from here on the new image will run, and has its environment. A tracepoint's programs may be passed over
 /// (one that is interrupted by another on its CPU); then the proof is missing, and the task is refused all.
 #[lsm(hook = "bprm_committed_creds")]
-pub fn bprm_committed_creds(_: LsmContext) -> i32 {
-    if let Some(caller) = Caller::current()
-        && arguments::proof_is_owed(&caller)
-    {
+pub fn bprm_committed_creds(context: LsmContext) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    if arguments::proof_is_owed(&caller) {
         caller.tag.change(|tag| tag.unproven = 1);
     }
+    environment::inherit(&caller, Pointer::new(context.arg::<*const u8>(0)));
     0
 }
 

@@ -9,7 +9,8 @@ use aya_ebpf::programs::LsmContext;
 use crate::credential;
 use crate::hook::{self, Caller, Finding, Object as _};
 use crate::kernel::{Pointer, member};
-use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, Seldom, text_hash};
+use crate::name::text_hash;
+use crate::object::{Ends, Entry, Making, S_IFDIR, S_IFMT, Seldom};
 use crate::question;
 
 // include/uapi/asm-generic/fcntl.h
@@ -19,6 +20,8 @@ const O_WRONLY: u32 = 1;
 const O_TRUNC: u32 = 0o1000;
 /// What tells O_TMPFILE from O_DIRECTORY.
 const TMPFILE: u32 = 0o20_000_000;
+// include/uapi/linux/fs.h
+const RENAME_EXCHANGE: u32 = 2;
 // include/linux/fs.h
 const FMODE_EXEC: u32 = 0x20;
 const FMODE_CREATED: u32 = 0x10_0000;
@@ -69,7 +72,7 @@ pub fn file_open(context: LsmContext) -> i32 {
         }
     }
     let result = hook::conclude(&caller, &entry, &finding, passes);
-    if access == O_WRONLY { result } else { credential::read(result, caller.policy.slot, entry.0, labels[0]) }
+    if access == O_WRONLY { result } else { credential::read(result, caller.policy.slot, entry.0, labels) }
 }
 
 /// fs/namei.c, `may_o_create(dir, dentry, mode)` and `do_mknodat`: a new file, node or socket.
@@ -123,13 +126,22 @@ pub fn path_rmdir(context: LsmContext) -> i32 {
 /// fs/namei.c, `do_renameat2(old_dir, old_dentry, new_dir, new_dentry, flags)`: once, RENAME_EXCHANGE included.
 #[lsm(hook = "path_rename")]
 pub fn path_rename(context: LsmContext) -> i32 {
-    hook::gate(&Ends { from: entry(&context, 1), to: entry(&context, 3) }, Operation::Rename)
+    let Some(caller) = Caller::current() else { return 0 };
+    let ends = Ends { from: entry(&context, 1), to: entry(&context, 3) };
+    let result = hook::decide(&caller, &ends, Operation::Rename);
+    let result = credential::renamed(result, caller.policy.slot, ends.from.0);
+    if context.arg::<u32>(4) & RENAME_EXCHANGE == 0 {
+        return result;
+    }
+    credential::renamed(result, caller.policy.slot, ends.to.0)
 }
 
 /// fs/namei.c, `do_linkat(old_dentry, new_dir, new_dentry)`.
 #[lsm(hook = "path_link")]
 pub fn path_link(context: LsmContext) -> i32 {
-    hook::gate(&Ends { from: entry(&context, 0), to: entry(&context, 2) }, Operation::Link)
+    let Some(caller) = Caller::current() else { return 0 };
+    let ends = Ends { from: entry(&context, 0), to: entry(&context, 2) };
+    credential::renamed(hook::decide(&caller, &ends, Operation::Link), caller.policy.slot, ends.from.0)
 }
 
 /// fs/open.c, `vfs_truncate(path)`; on 6.1 also `open(O_TRUNC)` and `ftruncate`.

@@ -6,6 +6,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use crate::call::Call;
+use crate::credential;
 use crate::endpoint::{Destination, Endpoint};
 use crate::hook::{self, Caller, Finding};
 use crate::kernel::{Pointer, member};
@@ -60,7 +61,7 @@ const fn is_seen(family: u32, kind: u32, protocol: u32) -> bool {
 fn reach(socket: Pointer, address: u64, unspec_is_address: bool) -> i32 {
     let Some(caller) = Caller::current() else { return 0 };
     match Destination::read(socket, address, unspec_is_address) {
-        Destination::Endpoint(endpoint) => hook::decide(&caller, &endpoint, Operation::Connect),
+        Destination::Endpoint(endpoint) => credential::reach(&caller, &endpoint, Operation::Connect),
         Destination::Elsewhere => 0,
         Destination::Unreadable => {
             let finding = Finding::undecided(Operation::Connect, Reason::Undecided);

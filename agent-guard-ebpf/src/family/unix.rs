@@ -4,7 +4,8 @@ use agent_guard_common::operation::Operation;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::hook::{self, Caller};
+use crate::credential;
+use crate::hook::Caller;
 use crate::kernel::{Pointer, member};
 use crate::unix::{self, Place};
 
@@ -47,7 +48,7 @@ fn reach(other: Pointer) -> i32 {
         return 0;
     }
     match Place::of(other) {
-        Place::Bound(entry) => hook::decide(&caller, &entry, REACH),
-        Place::Named(name) => hook::decide(&caller, &name, REACH),
+        Place::Bound(entry) => credential::reach(&caller, &entry, REACH),
+        Place::Named(name) => credential::reach(&caller, &name, REACH),
     }
 }

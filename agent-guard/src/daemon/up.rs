@@ -22,10 +22,7 @@ impl Daemon {
             KernelEvent::Question(act) | KernelEvent::Repeat(act) => self.question(act),
             KernelEvent::Used(act) => self.used(&act),
             KernelEvent::Refused(act) => self.refused(&act),
-            KernelEvent::Audited(act) => {
-                self.touched(&act);
-                self.audit(&act, What::Audited, None);
-            }
+            KernelEvent::Audited(act) => self.audit(&act, What::Audited, None),
             KernelEvent::Touched(act) => {
                 self.touched(&act);
                 self.audit(&act, What::Credentialed, None);
@@ -103,9 +100,6 @@ impl Daemon {
     /// Notes which credential an act has touched, if it is the session's first of its environment. The kernel has acted on
     /// it already: this is for people.
     fn touched(&mut self, event: &Act) {
-        if !event.operation.touches() {
-            return;
-        }
         let environments: Vec<_> = self.policy.credential(event.generation, event.label).collect();
         if environments.is_empty() {
             return;
@@ -120,7 +114,6 @@ impl Daemon {
     }
 
     fn used(&mut self, event: &Act) {
-        self.touched(event);
         let key = names::key(event.task, event.question);
         self.wakes.settled(key);
         if matches!(event.operation, Operation::Create | Operation::Rename | Operation::Link | Operation::Delete) {

@@ -6,20 +6,15 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_guard_common::credential::Environment;
-use agent_guard_common::limits::{LABELS, PORT_RANGES, POSITIONS, PROFILES, RULES};
+use agent_guard_common::limits::{LABELS, PROFILES, RULES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
-use super::fault::{Faults, Position, one_of};
-use super::kind::Kind;
+use super::fault::Faults;
+use super::objects::{Objects, Seen, objects};
 use super::read::At;
 use super::rules;
 use super::syntax;
-use super::value::command::Command;
-use super::value::device::Device;
-use super::value::endpoint::{Cidr, Ports, Protocol};
-use super::value::path::AbsolutePath;
-use super::value::socket::Socket;
 use super::value::text::Name;
 
 /// What a held call waits when the policy does not say.
@@ -44,36 +39,6 @@ pub(super) struct Label {
     /// Where these credentials lead, if they are some.
     pub(super) credential: Option<Environment>,
     pub(super) objects: Objects,
-}
-
-/// What a label names.
-#[derive(Clone, Debug)]
-pub(super) enum Objects {
-    Paths(Vec<String>),
-    Devices(Vec<Device>),
-    Endpoints(Vec<Endpoint>),
-    /// Those that are bound to a path or below it, and those with an abstract name.
-    Sockets {
-        paths: Vec<String>,
-        names: Vec<String>,
-    },
-    Commands(Vec<Command>),
-}
-
-/// Addresses and ports.
-#[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    pub(super) addresses: Addresses,
-    pub(super) ports: Vec<Ports>,
-    /// IP protocol, 0 for any.
-    pub(super) protocol: u16,
-}
-
-/// Which addresses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Addresses {
-    Range(Cidr),
-    Host(String),
 }
 
 /// A profile.
@@ -154,34 +119,6 @@ impl Checked {
     }
 }
 
-impl Objects {
-    /// The kind of object.
-    pub(super) const fn kind(&self) -> Kind {
-        match self {
-            Self::Paths(_) => Kind::Paths,
-            Self::Devices(_) => Kind::Devices,
-            Self::Endpoints(_) => Kind::Endpoints,
-            Self::Sockets { .. } => Kind::Sockets,
-            Self::Commands(_) => Kind::Commands,
-        }
-    }
-
-    /// The places that it names.
-    pub(super) const fn paths(&self) -> Option<&Vec<String>> {
-        if let Self::Paths(paths) | Self::Sockets { paths, .. } = self { Some(paths) } else { None }
-    }
-
-    const fn endpoints(&self) -> Option<&Vec<Endpoint>> {
-        if let Self::Endpoints(endpoints) = self { Some(endpoints) } else { None }
-    }
-}
-
-impl Addresses {
-    fn host(&self) -> Option<&str> {
-        if let Self::Host(host) = self { Some(host) } else { None }
-    }
-}
-
 /// Gives a policy its meaning. What comes back is a policy only if no fault was noted.
 pub(super) fn check(policy: syntax::Policy, faults: &mut Faults) -> Checked {
     let timeout = policy.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |timeout| timeout.value.0);
@@ -192,10 +129,8 @@ pub(super) fn check(policy: syntax::Policy, faults: &mut Faults) -> Checked {
     let labels: Vec<(Name, Option<Label>)> = entries
         .into_iter()
         .map(|(name, label)| {
-            let credential = label.as_ref().and_then(|label| label.credential.clone());
+            let credential = label.as_ref().and_then(|label| Some(label.credential.as_ref()?.value));
             let objects = label.and_then(|label| objects(&name.value, label, &mut seen, faults));
-            let objects = objects.inspect(|objects| note_unreadable(credential.as_ref(), objects.kind(), faults));
-            let credential = credential.map(|credential| credential.value);
             (name.value.clone(), objects.map(|objects| Label { name: name.value.0, credential, objects }))
         })
         .collect();
@@ -232,162 +167,6 @@ fn profile((name, profile): (At<Name>, Option<syntax::Profile>)) -> Profile {
     // What could not be read is a fault already; the name alone keeps the rules from being faulted too.
     let default = profile.and_then(|profile| profile.default.0).map_or(Verdict::Deny, |default| default.value.0);
     Profile { name: name.value.0, default }
-}
-
-/// What labels have named so far, and where.
-#[derive(Default)]
-struct Seen {
-    paths: BTreeMap<String, Position>,
-    devices: BTreeMap<Device, Position>,
-    sockets: BTreeMap<Socket, Position>,
-    commands: BTreeMap<Command, Position>,
-    /// Positions taken in each program's table.
-    programs: BTreeMap<String, usize>,
-    endpoints: BTreeMap<Addresses, Vec<(Ports, u16, Position)>>,
-}
-
-fn objects(name: &Name, label: syntax::Label, seen: &mut Seen, faults: &mut Faults) -> Option<Objects> {
-    match (label.paths, label.devices, label.endpoints, label.sockets, label.commands) {
-        (Some(paths), None, None, None, None) => Some(Objects::Paths(seen.paths(paths.0?, faults))),
-        (None, Some(devices), None, None, None) => Some(Objects::Devices(seen.devices(devices.0?, faults))),
-        (None, None, Some(endpoints), None, None) => Some(Objects::Endpoints(seen.endpoints(endpoints.0?, faults))),
-        (None, None, None, Some(sockets), None) => Some(seen.sockets(sockets.0?, faults)),
-        (None, None, None, None, Some(commands)) => Some(Objects::Commands(seen.commands(commands.0?, faults))),
-        (None, None, None, None, None) => {
-            let kinds = one_of(Kind::ALL.iter().map(|kind| kind.name()));
-            faults.add(label.at, format!("the label `{}` names nothing; expected {kinds}", name.0));
-            None
-        }
-        _ => {
-            let text = format!(
-                "the label `{}` names several kinds of things; expected one kind, and another label for each other",
-                name.0
-            );
-            faults.add(label.at, text);
-            None
-        }
-    }
-}
-
-/// Credentials are known to be touched by an act that the kernel sees.
-fn note_unreadable(credential: Option<&At<Environment>>, kind: Kind, faults: &mut Faults) {
-    let is_touched = |operation: &&Operation| operation.touches() && kind.meets(**operation);
-    if let (Some(credential), None) = (credential, Operation::ALL.iter().find(is_touched)) {
-        let text = format!("{} are read by no act that is seen; expected `credential` on paths", kind.name());
-        faults.add(credential.at, text);
-    }
-}
-
-fn once<K: Ord>(seen: &mut BTreeMap<K, Position>, key: K, at: Position, what: &str, faults: &mut Faults) {
-    if let Some(before) = seen.get(&key) {
-        faults.add(at, format!("this {what} stands at {before} already; expected each {what} once"));
-    } else {
-        seen.insert(key, at);
-    }
-}
-
-impl Seen {
-    fn paths(&mut self, paths: Vec<At<AbsolutePath>>, faults: &mut Faults) -> Vec<String> {
-        let path = |path: At<AbsolutePath>| {
-            once(&mut self.paths, path.value.0.clone(), path.at, "path", faults);
-            path.value.0
-        };
-        paths.into_iter().map(path).collect()
-    }
-
-    fn devices(&mut self, devices: Vec<At<Device>>, faults: &mut Faults) -> Vec<Device> {
-        let device = |device: At<Device>| {
-            once(&mut self.devices, device.value, device.at, "device", faults);
-            device.value
-        };
-        devices.into_iter().map(device).collect()
-    }
-
-    fn sockets(&mut self, sockets: Vec<At<Socket>>, faults: &mut Faults) -> Objects {
-        let (mut paths, mut names) = (Vec::new(), Vec::new());
-        for socket in sockets {
-            once(&mut self.sockets, socket.value.clone(), socket.at, "socket", faults);
-            match socket.value {
-                Socket::Path(path) => paths.push(path.0),
-                Socket::Abstract(name) => names.push(name),
-            }
-        }
-        Objects::Sockets { paths, names }
-    }
-
-    fn endpoints(&mut self, endpoints: Vec<syntax::Endpoint>, faults: &mut Faults) -> Vec<Endpoint> {
-        endpoints.into_iter().filter_map(|endpoint| self.endpoint(endpoint, faults)).collect()
-    }
-
-    fn commands(&mut self, commands: Vec<At<Command>>, faults: &mut Faults) -> Vec<Command> {
-        let command = |command: At<Command>| {
-            once(&mut self.commands, command.value.clone(), command.at, "pattern", faults);
-            self.positions(&command.value, command.at, faults);
-            command.value
-        };
-        commands.into_iter().map(command).collect()
-    }
-
-    fn positions(&mut self, command: &Command, at: Position, faults: &mut Faults) {
-        let taken = self.programs.entry(command.program.clone()).or_default();
-        let before = *taken;
-        // A pattern without words still takes one position.
-        *taken += command.words.len().max(1);
-        if before <= POSITIONS && *taken > POSITIONS {
-            faults.add(
-                at,
-                format!(
-                    "the patterns of `{}` have {taken} words up to here; at most {POSITIONS} fit for one program",
-                    command.program
-                ),
-            );
-        }
-    }
-
-    fn endpoint(&mut self, endpoint: syntax::Endpoint, faults: &mut Faults) -> Option<Endpoint> {
-        let addresses = match (endpoint.cidr, endpoint.host) {
-            (Some(cidr), None) => Addresses::Range(cidr.0?.value),
-            (None, Some(host)) => Addresses::Host(host.0?.value.0),
-            (None, None) => {
-                faults.add(endpoint.at, "this endpoint names no addresses; expected `cidr` or `host`");
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                faults.add(
-                    endpoint.at,
-                    "this endpoint has a `cidr` and a `host`; expected one of them, and an endpoint for each",
-                );
-                return None;
-            }
-        };
-        let Protocol(protocol) = endpoint.protocol.map_or(Protocol(0), |protocol| protocol.value);
-        let ports: Vec<(Ports, Position)> = endpoint.ports.map_or_else(
-            || vec![(Ports::ANY, endpoint.at)],
-            |ports| ports.into_iter().map(|ports| (ports.value, ports.at)).collect(),
-        );
-        let taken = self.endpoints.entry(addresses.clone()).or_default();
-        for (range, at) in &ports {
-            if taken.len() == PORT_RANGES {
-                faults.add(
-                    *at,
-                    format!("at most {PORT_RANGES} port ranges fit for the same addresses; expected them merged"),
-                );
-                break;
-            }
-            // Of two labels on one port, one would silently win.
-            let met = taken.iter().find(|(other, spoken, _)| {
-                other.meets(*range) && (*spoken == 0 || protocol == 0 || *spoken == protocol)
-            });
-            if let Some((_, _, before)) = met {
-                faults.add(
-                    *at,
-                    format!("these addresses and ports meet those at {before}; expected each port of an address once"),
-                );
-            }
-            taken.push((*range, protocol, *at));
-        }
-        Some(Endpoint { addresses, ports: ports.into_iter().map(|(ports, _)| ports).collect(), protocol })
-    }
 }
 
 #[cfg(test)]

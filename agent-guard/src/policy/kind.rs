@@ -7,25 +7,30 @@ use agent_guard_common::operation::{Operation, Target};
 pub enum Kind {
     /// Files and directories.
     Paths,
+    /// Files by their names, wherever they lie.
+    Names,
     /// Device nodes, by what they stand for.
     Devices,
     /// Network endpoints.
     Endpoints,
     /// Unix sockets.
     Sockets,
+    /// Variables of programs' environments. No operation acts on them: they are what a session is told.
+    Variables,
     /// Commands.
     Commands,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Paths, Self::Devices, Self::Endpoints, Self::Sockets, Self::Commands];
+    pub const ALL: [Self; 7] =
+        [Self::Paths, Self::Names, Self::Devices, Self::Endpoints, Self::Sockets, Self::Variables, Self::Commands];
 
     /// The kinds that an operation acts on; none for what no label names.
     #[must_use]
     pub const fn of(operation: Operation) -> &'static [Self] {
         match operation.target() {
-            Target::Content => &[Self::Paths, Self::Devices],
+            Target::Content => &[Self::Paths, Self::Names, Self::Devices],
             Target::Entry | Target::Entries | Target::Program => &[Self::Paths],
             Target::Command => &[Self::Commands],
             Target::Endpoint => &[Self::Endpoints],
@@ -45,9 +50,11 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Paths => "paths",
+            Self::Names => "names",
             Self::Devices => "devices",
             Self::Endpoints => "endpoints",
             Self::Sockets => "sockets",
+            Self::Variables => "variables",
             Self::Commands => "commands",
         }
     }
@@ -60,9 +67,14 @@ mod tests {
     use super::Kind;
 
     #[test]
-    fn every_kind_is_met_by_some_operation() {
+    fn every_kind_but_variables_is_met_by_some_operation() {
         for kind in Kind::ALL {
-            assert!(Operation::ALL.iter().any(|operation| kind.meets(*operation)), "{}", kind.name());
+            assert_eq!(
+                kind == Kind::Variables,
+                !Operation::ALL.iter().any(|operation| kind.meets(*operation)),
+                "{}",
+                kind.name()
+            );
         }
     }
 }

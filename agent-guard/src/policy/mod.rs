@@ -9,6 +9,7 @@ mod compile;
 mod explain;
 mod fault;
 mod kind;
+mod objects;
 mod read;
 mod rules;
 mod syntax;

@@ -133,10 +133,12 @@ impl Names<'_> {
                     .iter()
                     .filter(|operation| target.meets(**operation))
                     .map(|operation| operation.name());
-                faults.add(
-                    at,
-                    format!("no operation of this rule can meet this label; expected {} among them", one_of(able)),
-                );
+                let able = one_of(able);
+                let text = match target.kind {
+                    Some(Kind::Variables) => "no operation meets variables; expected no rule about them".to_owned(),
+                    _ => format!("no operation of this rule can meet this label; expected {able} among them"),
+                };
+                faults.add(at, text);
             }
         }
         let met = |operation: Operation| {
@@ -199,8 +201,8 @@ fn note_aimless(operations: &[At<Operation>], targets: &[Target], faults: &mut F
     for operation in operations {
         if !targets.is_empty() && !targets.iter().any(|target| target.meets(operation.value)) {
             let (name, kinds) = (operation.value.name(), Kind::of(operation.value));
-            let kinds = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ");
-            let text = if kinds.is_empty() {
+            let kinds = one_of(kinds.iter().map(|kind| kind.name()));
+            let text = if Kind::of(operation.value).is_empty() {
                 format!("`{name}` acts on what no label names; expected `unlabelled` in this rule")
             } else {
                 format!("`{name}` acts on {kinds}; expected a label of {kinds} in this rule")

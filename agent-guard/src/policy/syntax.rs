@@ -14,6 +14,7 @@ use super::read::{At, Given, Several, Table, record};
 use super::value::command::Command;
 use super::value::device::Device;
 use super::value::endpoint::{Cidr, HostName, Ports, Protocol};
+use super::value::name::{FileName, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
 use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
@@ -40,16 +41,20 @@ record! {
     /// What one label names: exactly one kind of thing.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
     Label = "a label", at {
-        /// That these files are credentials, and where they lead.
+        /// That these are credentials, or hand some out, and where they lead.
         credential: Option<At<Environment>>,
         /// Absolute paths: each names an object and everything below it.
         paths: Option<Given<Vec<At<AbsolutePath>>>>,
+        /// Files by their names, in whatever directory: a whole name, or `*.SUFFIX`, or `BEGINNING.*`.
+        names: Option<Given<Vec<At<FileName>>>>,
         /// Devices, whatever their nodes are called: `block` (all of them), or by number, as `block 8:0` or `char 1:1`.
         devices: Option<Given<Vec<At<Device>>>>,
         /// Network endpoints.
         endpoints: Option<Given<Vec<Endpoint>>>,
         /// Unix sockets: the path that they are bound to or lie below, or `@` and their abstract name.
         sockets: Option<Given<Vec<At<Socket>>>>,
+        /// Variables of programs' environments that are credentials: a whole name, or `*_WORD`, or `WORD_*`.
+        variables: Option<Given<Vec<At<Variable>>>>,
         /// Commands: a program and its words, where `*` is any one word and `**` any number of words.
         commands: Option<Given<Vec<At<Command>>>>,
     }

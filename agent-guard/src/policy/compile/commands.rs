@@ -9,7 +9,8 @@ use agent_guard_common::limits::{COMMANDS, POSITIONS, WORD_BYTES, WORDS};
 use agent_guard_common::rule::{CommandKey, CommandTable, WordKey};
 
 use super::{CompileError, fits, too_many};
-use crate::policy::check::{Checked, Objects};
+use crate::policy::check::Checked;
+use crate::policy::objects::Objects;
 use crate::policy::value::command::{Command, Word};
 
 /// A command pattern and its label, for the exact match.

@@ -6,7 +6,8 @@ use agent_guard_common::limits::{ENDPOINTS, PORT_RANGES};
 use agent_guard_common::rule::{ENDPOINT_SLOT_BITS, EndpointKey, EndpointLabels, PortRange};
 
 use super::{CompileError, Facts, fits};
-use crate::policy::check::{Addresses, Checked, Objects};
+use crate::policy::check::Checked;
+use crate::policy::objects::{Addresses, Objects};
 use crate::policy::value::endpoint::{Cidr, MAPPED};
 
 /// Compiles all endpoint labels.

@@ -237,7 +237,7 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
         credentials,
         profiles,
         inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
-        names: with(files.names, special::abstract_names(policy, facts), "labelled names", NAMES)?,
+        names: with(files.names, special::names(policy, facts), "labelled names", NAMES)?,
         endpoints,
         commands: commands.tables,
         words: commands.words,

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use agent_guard_tests::guest::{Agent, approve, await_request_in, cli, deny, sessions};
 use serde_json::Value;
 
-use crate::policy::{PRODUCTION_KEYS, STAGING_KEYS};
+use crate::policy::{FREE, PRODUCTION_KEYS, STAGING_KEYS};
 use crate::{EPERM, await_record, daemon};
 
 /// Production, as the policy has it, and another port of the same host.
@@ -86,6 +88,93 @@ fn egress_is_held_whichever_way_a_credential_was_read() {
         assert_eq!(agent.errno(&format!("via fork open {production} {how}")), 0, "in a child that is gone");
         assert_eq!(is_held(&mut agent, &session)["credentials"][0]["object"], production, "{how}");
     }
+}
+
+/// That a session which does an act is held from then on, and was not before.
+fn taints(session: &str, act: &str) {
+    let mut agent = Agent::under("careful", session);
+    assert_eq!(agent.errno(PRODUCTION), 0, "before {act}");
+    assert_eq!(agent.errno(act), 0, "{act}");
+    is_held(&mut agent, session);
+}
+
+/// That a session which does an act goes on as before.
+fn leaves_free(session: &str, acts: &[String]) {
+    let mut agent = Agent::under("careful", session);
+    for act in acts {
+        assert_eq!(agent.errno(act), 0, "{act}");
+        assert_eq!(agent.errno(PRODUCTION), 0, "after {act}");
+    }
+    assert_eq!(touched(session), Vec::<Value>::new());
+}
+
+#[test]
+fn egress_is_held_once_a_file_is_read_whose_name_tells_a_credential_wherever_it_lies() {
+    let (_, _, _listeners) = prepare("named");
+    let checkout = format!("{FREE}/checkout/deep/er");
+    fs::create_dir_all(&checkout).unwrap();
+    let file = |name: &str| format!("{checkout}/{name}");
+    let longest = format!("{}.pem", "a".repeat(251));
+    let names = [".token", "server.pem", "two.dots.pem", ".env.local", ".env.a.b", longest.as_str()];
+    let others = [".tokens", "pem", ".pem", "x.pem.txt", ".env", "env.local", "cacert.pem", ".env.example"];
+    for name in names.iter().chain(&others) {
+        fs::write(file(name), "key").unwrap();
+    }
+    for (number, name) in names.iter().enumerate() {
+        taints(&format!("named-{number}"), &format!("open {} r", file(name)));
+    }
+    leaves_free("named-others", &others.map(|name| format!("open {} r", file(name))));
+    leaves_free("named-list", &[format!("list {checkout}"), format!("open {} a", file("server.pem"))]);
+    // Under another name nobody would know it.
+    taints("named-move", &format!("rename {} {}", file("server.pem"), file("server")));
+    fs::rename(file("server"), file("server.pem")).unwrap();
+    taints("named-link", &format!("link {} {}", file("server.pem"), file("linked")));
+    taints("named-exchange", &format!("exchange {} {}", file(".tokens"), file("two.dots.pem")));
+    fs::rename(file(".tokens"), file("two.dots.pem")).unwrap();
+    fs::write(file(".tokens"), "none").unwrap();
+    leaves_free("named-onto", &[format!("rename {} {}", file(".tokens"), file("new.pem"))]);
+    let mut denied = Agent::under("denying", "named-denied");
+    assert_eq!(denied.errno(&format!("open {} r", file(".token"))), EPERM, "a rule may speak of it");
+    assert_eq!(denied.errno(&format!("open {} r", file("cacert.pem"))), 0);
+    let mut free = Agent::unguarded();
+    assert_eq!(free.errno(&format!("open {} r", file(".token"))), 0);
+}
+
+#[test]
+fn egress_is_held_once_a_program_is_told_a_credential_in_its_environment() {
+    let (_, _, _listeners) = prepare("told");
+    let with = |variables: &str| format!("exec-with {variables} /usr/local/bin/agent-guard-act once getpid");
+    let long = format!("A={},B_TOKEN=x", "a".repeat(5000));
+    let told = ["GUARD_SECRET=x", "PATH=/bin,NPM_TOKEN=x", "VAULT_ADDR_X=y", long.as_str(), "A_B_TOKEN="];
+    for (number, variables) in told.iter().enumerate() {
+        taints(&format!("told-{number}"), &with(variables));
+    }
+    await_record("credentialed", "told-0", "exec", "/usr/local/bin/agent-guard-act");
+    let others = ["GUARD_SECRETS=x", "TOKEN=x", "_TOKEN=x", "A_TOKEN_B=x", "MODEL_TOKEN=x", "A=B_TOKEN=x", "VAULT=x"];
+    leaves_free("told-others", &others.map(with));
+    // The session's own first program.
+    let run = Command::new("agent-guard")
+        .args(["run", "--profile", "careful", "--name", "told-first", "--"])
+        .args(["/usr/local/bin/agent-guard-act", "once", "getpid"])
+        .env("GUARD_SECRET", "x")
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    await_record("credentialed", "told-first", "exec", "/usr/local/bin/agent-guard-act");
+}
+
+#[test]
+fn egress_is_held_once_what_hands_out_credentials_is_reached() {
+    let (_, _, _listeners) = prepare("handed");
+    let directory = format!("{FREE}/ssh-x");
+    fs::create_dir_all(&directory).unwrap();
+    let sockets = ["agent.17", "other"].map(|name| UnixListener::bind(format!("{directory}/{name}")).unwrap());
+    let _server = TcpListener::bind("127.0.0.1:7779").unwrap();
+    taints("handed-socket", &format!("unix-connect {directory}/agent.17"));
+    taints("handed-server", "connect tcp 127.0.0.1:7779");
+    await_record("credentialed", "handed-server", "connect", "127.0.0.1:7779");
+    leaves_free("handed-others", &[format!("unix-connect {directory}/other"), ELSEWHERE.to_owned()]);
+    drop(sockets);
 }
 
 #[test]

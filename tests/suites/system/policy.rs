@@ -31,6 +31,12 @@ labels:
   doors: { sockets: [/t/doors, "@labelled"] }
   production-keys: { credential: production, paths: [/t/keys/production] }
   staging-keys: { credential: staging, paths: [/t/keys/staging] }
+  named-keys: { credential: production, names: [.token, "*.pem", .env.*] }
+  public-names: { names: [cacert.pem, .env.example] }
+  told-keys: { credential: production, variables: [GUARD_SECRET, "*_TOKEN", VAULT_*] }
+  own-variables: { variables: [MODEL_TOKEN] }
+  agent-sockets: { credential: production, sockets: ["*/agent.*"] }
+  key-servers: { credential: production, endpoints: [{ cidr: 127.0.0.1/32, ports: [7779], protocol: tcp }] }
 profiles:
   autonomous: { default: allow }
   denying: { default: allow }
@@ -45,6 +51,7 @@ rules:
     labels: cloud
     when: { credentialed: production }
     verdict: hold
+  - { name: deny-named-keys, profiles: denying, operations: read, labels: named-keys, verdict: deny }
   - name: keep-files
     profiles: keeping
     operations: [write, modify]

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::libc;
@@ -114,6 +114,12 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             let execute = || Command::new("/proc/self/exe").arg("once").args(act).exec();
             let error = thread::scope(|scope| scope.spawn(execute).join().unwrap());
             Some(Done { errno: error.raw_os_error().unwrap_or(-1), value: json!("not executed") })
+        }
+        // With this environment and no other, and waits.
+        ["exec-with", variables, program, ref words @ ..] => {
+            let variables = variables.split(',').filter_map(|variable| variable.split_once('='));
+            let status = Command::new(program).args(words).env_clear().envs(variables).stdout(Stdio::null()).status();
+            Some(Done::std(status.map(|status| json!(status.code()))))
         }
         ["exec", "spawn", ref words @ ..] => Some(Acting::start(|| spawn(words)).finish()),
         ["exec", how, ref words @ ..] => {

@@ -6,7 +6,7 @@ mod common;
 
 use agent_guard::api::Standing;
 use agent_guard::api::openapi;
-use agent_guard::api::types::Request;
+use agent_guard::api::types::{Request, Variable};
 use common::{Daemon, connect, split};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -48,6 +48,41 @@ fn bodies_that_are_not_what_is_expected_are_refused_as_malformed() {
     }
     let request = daemon.call(CONTROL, "GET", "/v1/requests/7K2M", "").1;
     assert!(request.contains("\"pending\""), "nothing of that was an answer: {request}");
+}
+
+#[test]
+fn names_of_variables_are_asked_about_by_whoever_may_start_a_session() {
+    let daemon = Daemon::start();
+    let ask = |socket, body: &str| {
+        let (status, answer) = daemon.call(socket, "POST", "/v1/variables", body);
+        (status, code(&answer), answer)
+    };
+    let variable =
+        Variable { name: "A_TOKEN".into(), environment: "production".into(), label: "told".into(), strip: true };
+    daemon.script.lock().unwrap().variables = vec![variable.clone()];
+    let body = r#"{"profile": "human", "policy": "strip-production", "names": ["HOME", "A_TOKEN"]}"#;
+    for socket in [CONTROL, AGENT] {
+        let (status, _, answer) = ask(socket, body);
+        assert_eq!((status, serde_json::from_str::<Vec<Variable>>(&answer).unwrap()), (200, vec![variable.clone()]));
+    }
+    let many = format!(r#"{{"names": [{}""]}}"#, r#""","#.repeat(4096));
+    let long = format!(r#"{{"names": ["{}"]}}"#, "x".repeat(256));
+    let odd = [
+        "{}",
+        r#"{"names": "HOME"}"#,
+        r#"{"names": [7]}"#,
+        r#"{"names": [], "policy": "drop"}"#,
+        r#"{"names": ["A"], "values": ["x"]}"#,
+        &many,
+        &long,
+    ];
+    for body in odd {
+        let (status, code, answer) = ask(AGENT, body);
+        assert_eq!((status, code.as_str()), (400, "malformed"), "{body:.40}: {answer}");
+    }
+    daemon.script.lock().unwrap().standing = Standing::Guarded { session: Some("S1".into()) };
+    let (status, _, answer) = ask(AGENT, body);
+    assert!(status == 403 && answer.contains("a guarded process may not start sessions"), "{answer}");
 }
 
 #[test]

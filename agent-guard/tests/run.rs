@@ -4,7 +4,7 @@
 
 mod common;
 
-use agent_guard::api::types::{Notice, NoticeKind};
+use agent_guard::api::types::{EnvPolicy, Notice, NoticeKind, Variable};
 use common::{Daemon, connect, scratch};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::os::unix::net::UnixListener;
@@ -126,6 +126,79 @@ fn the_daemon_is_told_of_the_child_that_becomes_the_command() {
     assert_ne!(groups[0], start.child_pid.to_string(), "and does not lead it");
 }
 
+/// A run with an environment policy, in an environment with these variables.
+fn with_variables(dir: &Path, policy: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut run = Command::new(PROGRAM);
+    run.arg("--run-dir").arg(dir).arg("run").args(policy).args(["--", "sh", "-c", "env; exit 3"]);
+    run.envs(variables.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn a_command_is_not_passed_the_credentials_that_the_daemon_strips_and_its_user_is_told() {
+    let daemon = Daemon::start();
+    let variable = |name: &str, environment: &str, strip| {
+        let (name, environment) = (name.to_owned(), environment.to_owned());
+        Variable { name, environment, label: "keys".to_owned(), strip }
+    };
+    daemon.script.lock().unwrap().variables =
+        vec![variable("GUARD_SECRET", "production", true), variable("GUARD_OTHER", "staging", false)];
+    let variables = [("GUARD_SECRET", "a secret\nof two lines"), ("GUARD_OTHER", "other"), ("GUARD_PLAIN", "plain")];
+    let output = with_variables(&daemon.dir, &[], &variables);
+    let shown = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(!shown.contains("GUARD_SECRET") && !shown.contains("two lines"), "{shown}");
+    assert!(shown.contains("GUARD_OTHER=other\n") && shown.contains("GUARD_PLAIN=plain\n"), "{shown}");
+    assert!(shown.contains("PATH="), "{shown}");
+    let expected =
+        "agent-guard: not passed on, as credentials of production: GUARD_SECRET; --env-policy keep passes them on\n";
+    assert_eq!(stderr(&output), expected);
+    let asked = daemon.script.lock().unwrap().asked.clone();
+    assert!(asked.len() == 1 && asked[0].names.iter().any(|name| name == "GUARD_PLAIN"), "{asked:?}");
+    assert!(!format!("{asked:?}").contains("two lines"), "what a variable holds is told to nobody: {asked:?}");
+    assert_eq!((asked[0].policy, asked[0].profile.as_deref()), (None, None));
+}
+
+#[test]
+fn what_the_flag_says_is_asked_for_and_keep_asks_for_nothing() {
+    let daemon = Daemon::start();
+    let stripped = Variable {
+        name: "GUARD_SECRET".to_owned(),
+        environment: "production".to_owned(),
+        label: "keys".to_owned(),
+        strip: true,
+    };
+    daemon.script.lock().unwrap().variables = vec![stripped];
+    let variables = [("GUARD_SECRET", "secret")];
+    let output = with_variables(&daemon.dir, &["--env-policy", "keep"], &variables);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("GUARD_SECRET=secret\n"));
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(3), ""));
+    assert!(daemon.script.lock().unwrap().asked.is_empty());
+    for (word, policy) in [("strip-production", EnvPolicy::StripProduction), ("strip", EnvPolicy::Strip)] {
+        let output = with_variables(&daemon.dir, &["--env-policy", word, "--profile", "human"], &variables);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("GUARD_SECRET"), "{word}");
+        let asked = daemon.script.lock().unwrap().asked.pop().unwrap();
+        assert_eq!((asked.policy, asked.profile.as_deref()), (Some(policy), Some("human")));
+    }
+    let output = with_variables(&daemon.dir, &["--env-policy", "drop"], &variables);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("[possible values: keep, strip-production, strip]"), "{}", stderr(&output));
+}
+
+#[test]
+fn names_that_no_label_can_name_are_not_asked_about_and_are_kept() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let daemon = Daemon::start();
+    let long = "L".repeat(256);
+    let mut run = run(&daemon.dir, &["env"]);
+    let output = run.env(OsStr::from_bytes(b"GUARD_\xff_TOKEN"), "odd").env(&long, "long").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let holds = |line: &[u8]| output.stdout.split(|byte| *byte == b'\n').any(|found| found == line);
+    assert!(holds(b"GUARD_\xff_TOKEN=odd") && holds(format!("{long}=long").as_bytes()));
+    let asked = daemon.script.lock().unwrap().asked.pop().unwrap();
+    assert!(asked.names.iter().all(|name| !name.contains("_TOKEN") && *name != long), "{asked:?}");
+}
+
 #[test]
 fn signals_to_the_keeper_reach_the_command() {
     let daemon = Daemon::start();
@@ -154,13 +227,11 @@ fn a_command_that_dies_of_a_forwarded_signal_gives_128_and_its_number() {
 fn a_keeper_that_is_killed_at_the_gate_leaves_no_command_behind() {
     let daemon = Daemon::start();
     let file = daemon.dir.join("ran");
-    // The loop is held up, so that the session never starts.
-    let script = daemon.script.lock().unwrap();
+    daemon.script.lock().unwrap().hold_start = true;
     let mut child = run(&daemon.dir, &["touch", file.to_str().unwrap()]).spawn().unwrap();
-    sleep(Duration::from_millis(300));
+    eventually("the child waits for its session", || !daemon.script.lock().unwrap().waiting.is_empty());
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
-    drop(script);
     sleep(Duration::from_millis(300));
     assert!(!file.exists());
 }

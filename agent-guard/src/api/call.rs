@@ -7,7 +7,9 @@
 use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
-use super::types::{Adopt, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status};
+use super::types::{
+    Adopt, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status, Variable, Variables,
+};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -178,6 +180,13 @@ pub enum Call {
         /// Where the answer goes.
         reply: Reply<Session>,
     },
+    /// Which of a command's variables are credentials, asked before its session is started.
+    Variables {
+        /// Whose names, and for which profile.
+        asked: Variables,
+        /// Where those that are credentials go.
+        reply: Reply<Vec<Variable>>,
+    },
     /// A new session around a process that runs already. The loop verifies process and user.
     Adopt {
         /// What is asked for.
@@ -225,7 +234,8 @@ impl Call {
             Self::Requests { .. } | Self::WatchRequests { .. } | Self::Request { .. } => Verb::ReadRequests,
             Self::Answer { .. } => Verb::Answer,
             Self::Sessions { .. } | Self::Session { .. } => Verb::ReadSessions,
-            Self::StartSession { .. } => Verb::StartSession,
+            // A part of it: whoever may start none has no command whose variables matter.
+            Self::StartSession { .. } | Self::Variables { .. } => Verb::StartSession,
             Self::Adopt { .. } => Verb::Adopt,
             Self::Release { .. } | Self::Notices { .. } => Verb::KeepSession,
             Self::Steer { .. } => Verb::Steer,
@@ -247,6 +257,7 @@ impl Call {
             | Self::StartSession { reply, .. }
             | Self::Adopt { reply, .. }
             | Self::Steer { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Variables { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Notices { reply, .. } => drop(reply.send(Err(refusal))),
             Self::PolicyReload { reply } => drop(reply.send(Err(refusal))),
         }

@@ -6,7 +6,7 @@ use super::call::{Choice, Steer};
 use super::server::{AGENT_SOCKET, CONTROL_SOCKET, GROUP};
 use super::types::{
     Adopt, AnswerBody, ErrorBody, ErrorDetail, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession,
-    Status,
+    Status, Variable, Variables,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
@@ -163,6 +163,11 @@ impl Client {
     /// Starts a session around the caller's own child.
     pub async fn start_session(&self, start: &StartSession) -> Result<Session, Error> {
         self.post(By::Agent, "/v1/sessions", start).await
+    }
+
+    /// Those of a command's variables that are credentials.
+    pub async fn variables(&self, asked: &Variables) -> Result<Vec<Variable>, Error> {
+        self.post(By::Agent, "/v1/variables", asked).await
     }
 
     /// Takes a process that runs already into a session.

@@ -14,7 +14,7 @@ use utoipa::OpenApi as _;
         status::status, status::doctor, status::openapi,
         requests::list, requests::show, requests::answer,
         sessions::list, sessions::show, sessions::start, sessions::adopt, sessions::notices, sessions::release,
-        sessions::steer,
+        sessions::steer, sessions::variables,
         policy::check, policy::reload,
     ),
     // What stands in a path only is not found by itself.

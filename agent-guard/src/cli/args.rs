@@ -1,7 +1,8 @@
 //! The command line, in one definition: help, manual page and completions are made from it.
 
-use crate::api::types::RequestState;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use crate::api::types::{EnvPolicy, RequestState};
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -91,6 +92,10 @@ pub struct Run {
     /// Name of the session [default: made from the command]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Credentials among the environment's variables that the command is not passed [default: the profile's, or else
+    /// strip-production]
+    #[arg(long, value_name = "POLICY")]
+    pub env_policy: Option<EnvPolicy>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND",
         value_hint = ValueHint::CommandWithArguments)]
@@ -213,6 +218,21 @@ pub struct Detach {
     pub config: Option<PathBuf>,
 }
 
+impl ValueEnum for EnvPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Keep, Self::StripProduction, Self::Strip]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, help) = match self {
+            Self::Keep => ("keep", "Pass all on"),
+            Self::StripProduction => ("strip-production", "Leave out what the policy calls a credential of production"),
+            Self::Strip => ("strip", "Leave out whatever the policy calls a credential"),
+        };
+        Some(PossibleValue::new(word).help(help))
+    }
+}
+
 fn parse_state(word: &str) -> Result<RequestState, String> {
     RequestState::ALL.iter().copied().find(|state| state.word() == word).ok_or_else(|| {
         let words: Vec<&str> = RequestState::ALL.iter().map(|state| state.word()).collect();
@@ -222,8 +242,8 @@ fn parse_state(word: &str) -> Result<RequestState, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Verb};
-    use clap::{CommandFactory as _, Parser as _};
+    use super::{Cli, EnvPolicy, Verb};
+    use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
 
     #[test]
     fn the_definition_is_consistent() {
@@ -246,6 +266,14 @@ mod tests {
             let words = ["agent-guard", "run", "--name", "n"].into_iter().chain(line).chain(["-rf", "--help"]);
             let Verb::Run(run) = Cli::try_parse_from(words).unwrap().verb else { panic!("not run") };
             assert_eq!(run.command.last().unwrap(), "--help");
+        }
+    }
+
+    #[test]
+    fn the_ways_with_variables_are_called_what_the_api_calls_them() {
+        for policy in EnvPolicy::value_variants() {
+            let word = policy.to_possible_value().unwrap();
+            assert_eq!(serde_json::to_value(policy).unwrap(), word.get_name());
         }
     }
 

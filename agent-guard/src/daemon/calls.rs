@@ -7,6 +7,7 @@ use crate::api::call::{self, Admitted, Call, Incoming, Watch};
 use crate::api::{Peer, Refusal, Reply, types};
 use crate::audit::{Entry, Person, What};
 use crate::decision::{Choice, Event, RequestId, Steer};
+use crate::policy::{Stripping, Variable};
 use crate::session::{Session, SessionKey, Stamp};
 use crate::system::clock;
 
@@ -62,6 +63,7 @@ impl Daemon {
                 drop(reply.send(self.find_session(&id, &scope).map(|session| self.show_session(session))));
             }
             Call::StartSession { start, reply } => drop(reply.send(self.start_session(&peer, start))),
+            Call::Variables { asked, reply } => drop(reply.send(self.show_variables(asked))),
             Call::Adopt { adopt, reply } => self.adopt(&peer, adopt, reply),
             Call::Release { id, reply } => {
                 let key = self.find_session(&id, &scope).map(|session| session.stamp.key);
@@ -111,6 +113,20 @@ impl Daemon {
     fn find_session(&self, id: &str, scope: &Scope) -> Result<&Session, Refusal> {
         let found = self.sessions.find(id).filter(|session| covers(scope, &session.stamp));
         found.ok_or_else(|| Refusal::UnknownSession { id: id.to_owned() })
+    }
+
+    /// Those of a command's variables that are credentials.
+    fn show_variables(&self, asked: types::Variables) -> Result<Vec<types::Variable>, Refusal> {
+        let (profile, _) = self.profile(asked.profile)?;
+        let policy = &self.policy.checked;
+        let stripping = asked.policy.map_or_else(|| policy.stripping(&profile), stripping_of);
+        let shown = |variable: &Variable<'_>| types::Variable {
+            name: variable.name.to_owned(),
+            environment: variable.environment.name().to_owned(),
+            label: variable.label.to_owned(),
+            strip: stripping.strips(variable.environment),
+        };
+        Ok(policy.credentials_among(&asked.names).iter().map(shown).collect())
     }
 
     /// Reads the policy file again; what comes of it is told to whoever asked, and to the log.
@@ -181,6 +197,14 @@ fn covers(scope: &Scope, stamp: &Stamp) -> bool {
 
 fn person(peer: &Peer) -> Person {
     Person { uid: peer.uid, user: peer.user.clone(), pid: peer.pid }
+}
+
+const fn stripping_of(policy: types::EnvPolicy) -> Stripping {
+    match policy {
+        types::EnvPolicy::Keep => Stripping::Nothing,
+        types::EnvPolicy::StripProduction => Stripping::Production,
+        types::EnvPolicy::Strip => Stripping::Everything,
+    }
 }
 
 const fn steer_of(steer: call::Steer) -> Steer {

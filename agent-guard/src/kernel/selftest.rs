@@ -21,8 +21,8 @@ pub const NOBODY: u64 = u64::MAX;
 pub async fn run(kernel: &mut Kernel) -> Result<(), Error> {
     let failed = |what| move |source: io::Error| Error::SelfTest { what, source };
     let mask = Mask::current().map_err(failed("read the signal mask"))?;
-    let child =
-        GatedChild::spawn(&"/proc/self/exe".into(), &["--version".into()], mask).map_err(failed("start a child"))?;
+    let child = GatedChild::spawn(&"/proc/self/exe".into(), &["--version".into()], &[], mask);
+    let child = child.map_err(failed("start a child"))?;
     let pid = child.pid();
     let before = kernel.refusals()?;
     let started = proc::stat(pid).map_err(failed("look at the child"))?.started;

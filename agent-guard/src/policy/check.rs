@@ -16,6 +16,7 @@ use super::read::At;
 use super::rules;
 use super::syntax;
 use super::value::text::Name;
+use super::variables::Stripping;
 
 /// What a held call waits when the policy does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -46,6 +47,8 @@ pub(super) struct Label {
 pub(super) struct Profile {
     pub(super) name: String,
     pub(super) default: Verdict,
+    /// What its commands are not passed.
+    pub(super) variables: Stripping,
 }
 
 /// A rule with its names resolved to numbers.
@@ -165,8 +168,9 @@ fn limit<T>(entries: &[(At<Name>, Option<T>)], most: usize, what: &str, faults: 
 
 fn profile((name, profile): (At<Name>, Option<syntax::Profile>)) -> Profile {
     // What could not be read is a fault already; the name alone keeps the rules from being faulted too.
+    let variables = profile.as_ref().and_then(|profile| profile.variables.as_ref()).map(|variables| variables.value);
     let default = profile.and_then(|profile| profile.default.0).map_or(Verdict::Deny, |default| default.value.0);
-    Profile { name: name.value.0, default }
+    Profile { name: name.value.0, default, variables: variables.unwrap_or_default() }
 }
 
 #[cfg(test)]

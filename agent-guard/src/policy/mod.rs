@@ -15,6 +15,7 @@ mod rules;
 mod syntax;
 mod tree;
 mod value;
+mod variables;
 
 pub use check::Checked;
 pub use compile::{
@@ -25,6 +26,7 @@ pub use fault::Fault;
 pub use kind::Kind;
 pub use syntax::schema;
 pub use value::path::places;
+pub use variables::{Stripping, Variable};
 
 /// Reads a policy: its shape, then its meaning.
 ///

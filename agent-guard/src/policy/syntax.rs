@@ -19,6 +19,7 @@ use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
 use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
 use super::value::word::DefaultVerdict;
+use super::variables::Stripping;
 
 record! {
     /// A policy of agent-guard: who may do what, and when a person is asked first.
@@ -79,6 +80,9 @@ record! {
     Profile = "a profile" {
         /// The verdict on what no rule names.
         default: Given<At<DefaultVerdict>>,
+        /// Which variables of its environment that labels call credentials `agent-guard run` does not pass to the command: keep
+        /// (it passes on all), strip-production (those of production are left out), strip (all are). strip-production unless given.
+        variables: Option<At<Stripping>>,
     }
 }
 

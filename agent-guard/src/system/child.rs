@@ -27,13 +27,17 @@ pub struct GatedChild {
 }
 
 impl GatedChild {
-    /// Forks. The program is searched for in `PATH` when the gate is opened, and starts with the signals of `mask` blocked.
-    pub fn spawn(program: &OsString, arguments: &[OsString], mask: Mask) -> io::Result<Self> {
+    /// Forks. The program is searched for in `PATH` when the gate is opened, and starts with the signals of `mask` blocked
+    /// and without the variables that are named.
+    pub fn spawn(program: &OsString, arguments: &[OsString], without: &[String], mask: Mask) -> io::Result<Self> {
         let (gate_end, gate) = pipe2(OFlag::O_CLOEXEC)?;
         let (pid_end, pid_source) = pipe2(OFlag::O_CLOEXEC)?;
         let far_gate = gate.as_raw_fd();
         let mut command = Command::new(program);
         command.args(arguments);
+        for name in without {
+            command.env_remove(name);
+        }
         let wait_at_gate = move || {
             // The child's own copy of the far end would keep the gate from ever reading as closed.
             close(far_gate)?;
@@ -110,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_executes_nothing_before_its_gate_is_opened() {
         let file = env::temp_dir().join(format!("agent-guard-gate-{}", process::id()));
-        let child = GatedChild::spawn(&"touch".into(), &[file.clone().into()], Mask::current().unwrap()).unwrap();
+        let child = GatedChild::spawn(&"touch".into(), &[file.clone().into()], &[], Mask::current().unwrap()).unwrap();
         let pid = child.pid();
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         assert!(!file.exists());
@@ -122,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_whose_gate_goes_away_never_executes() {
         let file = env::temp_dir().join(format!("agent-guard-gone-{}", process::id()));
-        let child = GatedChild::spawn(&"touch".into(), &[file.clone().into()], Mask::current().unwrap()).unwrap();
+        let child = GatedChild::spawn(&"touch".into(), &[file.clone().into()], &[], Mask::current().unwrap()).unwrap();
         let pid = child.pid();
         drop(child);
         assert!(matches!(reap(pid), WaitStatus::Exited(_, 125)));
@@ -131,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_an_error_of_the_execute() {
-        let child = GatedChild::spawn(&OsString::from("/no/such/program"), &[], Mask::current().unwrap()).unwrap();
+        let child = GatedChild::spawn(&OsString::from("/no/such/program"), &[], &[], Mask::current().unwrap()).unwrap();
         assert_eq!(child.execute().await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

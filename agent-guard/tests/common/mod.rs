@@ -8,9 +8,9 @@ use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch}
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
     Adopt, Ancestor, Decision, Impact, Notice, Outcomes, Process, Request, RequestState, RuleRef, Session, SessionRef,
-    SessionState, StartSession,
+    SessionState, StartSession, Variable, Variables,
 };
-use agent_guard::api::{Refusal, Standing, authz::Scope};
+use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,13 @@ pub struct Script {
     pub end_streams: bool,
     /// Says no to sessions.
     pub refuse_start: bool,
+    /// Says nothing to who wants a session, who waits here.
+    pub hold_start: bool,
+    pub waiting: Vec<Reply<Session>>,
+    /// The credentials there are among variables.
+    pub variables: Vec<Variable>,
+    /// What was asked about them.
+    pub asked: Vec<Variables>,
 }
 
 /// A server with its loop, in a directory of its own.
@@ -78,6 +85,10 @@ impl Daemon {
             streams: Vec::new(),
             end_streams: false,
             refuse_start: false,
+            hold_start: false,
+            waiting: Vec::new(),
+            variables: Vec::new(),
+            asked: Vec::new(),
         };
         let script = Arc::new(Mutex::new(script));
         let (stop, stopped) = oneshot::channel();
@@ -241,6 +252,12 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
         }
         Call::StartSession { reply, .. } if script.refuse_start => {
             drop(reply.send(Err(Refusal::Unacceptable("no profile nosuch; there are: autonomous".into()))));
+        }
+        Call::StartSession { reply, .. } if script.hold_start => script.waiting.push(reply),
+        Call::Variables { asked, reply } => {
+            let found = script.variables.iter().filter(|variable| asked.names.contains(&variable.name));
+            drop(reply.send(Ok(found.cloned().collect())));
+            script.asked.push(asked);
         }
         Call::StartSession { start, reply } => {
             drop(reply.send(Ok(session(&start, peer.uid))));

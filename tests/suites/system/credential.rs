@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use agent_guard_tests::guest::{Agent, approve, await_request_in, cli, deny, sessions};
+use agent_guard_tests::guest::{Agent, Run, approve, await_request_in, cli, deny, sessions};
 use serde_json::Value;
 
 use crate::policy::{FREE, PRODUCTION_KEYS, STAGING_KEYS};
@@ -152,15 +152,56 @@ fn egress_is_held_once_a_program_is_told_a_credential_in_its_environment() {
     await_record("credentialed", "told-0", "exec", "/usr/local/bin/agent-guard-act");
     let others = ["GUARD_SECRETS=x", "TOKEN=x", "_TOKEN=x", "A_TOKEN_B=x", "MODEL_TOKEN=x", "A=B_TOKEN=x", "VAULT=x"];
     leaves_free("told-others", &others.map(with));
-    // The session's own first program.
-    let run = Command::new("agent-guard")
-        .args(["run", "--profile", "careful", "--name", "told-first", "--"])
-        .args(["/usr/local/bin/agent-guard-act", "once", "getpid"])
-        .env("GUARD_SECRET", "x")
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{run:?}");
-    await_record("credentialed", "told-first", "exec", "/usr/local/bin/agent-guard-act");
+}
+
+/// Credentials of production and of staging in the environment of whoever starts a session.
+const TOLD: [&str; 2] = ["GUARD_SECRET", "GUARD_STAGING"];
+
+/// An agent whose session is started by somebody who has both, and the names of those that it is passed.
+fn started(session: &str, profile: &str, flags: &[&str]) -> (Agent, Vec<&'static str>) {
+    let mut command = Command::new("agent-guard");
+    command.args(["run", "--profile", profile, "--name", session]).args(flags);
+    command.args(["--", "/usr/local/bin/agent-guard-act", "serve"]).envs(TOLD.map(|name| (name, "x")));
+    let mut agent = Agent::of(Run::spawn(session, &mut command));
+    let environment = fs::read_to_string(format!("/proc/{}/environ", agent.pid())).unwrap();
+    let passed = TOLD.into_iter().filter(|name| environment.split('\0').any(|line| line == format!("{name}=x")));
+    (agent, passed.collect())
+}
+
+#[test]
+fn egress_stays_free_where_a_command_is_not_passed_the_credential_that_its_starter_has() {
+    let (_, _, _listeners) = prepare("passed");
+    let [production, staging] = TOLD;
+    let cases: [(&str, &[&str], &[&str]); 6] = [
+        ("careful", &[], &[staging]),
+        ("careful", &["--env-policy", "keep"], &[production, staging]),
+        ("careful", &["--env-policy", "strip-production"], &[staging]),
+        ("careful", &["--env-policy", "strip"], &[]),
+        ("trusted", &[], &[production, staging]),
+        ("trusted", &["--env-policy", "strip-production"], &[staging]),
+    ];
+    for (number, (profile, flags, expected)) in cases.into_iter().enumerate() {
+        let session = format!("passed-{number}");
+        let (mut agent, passed) = started(&session, profile, flags);
+        assert_eq!(passed, expected, "{profile} {flags:?}");
+        // What is passed is touched, and nothing else is.
+        let environments = touched(&session).iter().map(|one| one["environment"].clone()).collect::<Vec<_>>();
+        let is_passed = |name: &str| passed.contains(&name);
+        let both = [(production, "production"), (staging, "staging")];
+        let touched = both.iter().filter(|(name, _)| is_passed(name)).map(|(_, environment)| *environment);
+        assert_eq!(environments, touched.collect::<Vec<_>>(), "{profile} {flags:?}");
+        if profile == "careful" && is_passed(production) {
+            await_record("credentialed", &session, "exec", "/usr/local/bin/agent-guard-act");
+            is_held(&mut agent, &session);
+        } else {
+            assert_eq!(agent.errno(PRODUCTION), 0, "{profile} {flags:?}");
+        }
+        let told = agent.run.stderr();
+        for (name, _) in both {
+            assert_eq!(told.contains(name), !is_passed(name), "{profile} {flags:?}: {told}");
+        }
+        assert_eq!(told.contains("not passed on, as credentials of"), passed.len() < 2, "{told}");
+    }
 }
 
 #[test]

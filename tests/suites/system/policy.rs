@@ -34,6 +34,7 @@ labels:
   named-keys: { credential: production, names: [.token, "*.pem", .env.*] }
   public-names: { names: [cacert.pem, .env.example] }
   told-keys: { credential: production, variables: [GUARD_SECRET, "*_TOKEN", VAULT_*] }
+  told-staging: { credential: staging, variables: [GUARD_STAGING] }
   own-variables: { variables: [MODEL_TOKEN] }
   agent-sockets: { credential: production, sockets: ["*/agent.*"] }
   key-servers: { credential: production, endpoints: [{ cidr: 127.0.0.1/32, ports: [7779], protocol: tcp }] }
@@ -44,6 +45,7 @@ profiles:
   holding: { default: allow }
   keeping: { default: allow }
   careful: { default: allow }
+  trusted: { default: allow, variables: keep }
 rules:
   - name: hold-who-holds-keys
     profiles: careful

@@ -40,6 +40,7 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/sessions/{id}/notices", get(sessions::notices))
         .route("/v1/sessions/{id}/release", post(sessions::release))
         .route("/v1/sessions/{id}/{steer}", post(sessions::steer))
+        .route("/v1/variables", post(sessions::variables))
         .route("/v1/policy/check", post(policy::check))
         .route("/v1/policy/reload", post(policy::reload))
         .fallback(fallback)

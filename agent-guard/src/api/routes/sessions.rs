@@ -6,7 +6,7 @@ use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
 use crate::api::seats::{Owner, Place};
-use crate::api::types::{Adopt, ErrorBody, Notice, NoticeKind, Session, StartSession};
+use crate::api::types::{Adopt, ErrorBody, Notice, NoticeKind, Session, StartSession, Variable, Variables};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -52,6 +52,18 @@ pub(crate) async fn start(
 ) -> Result<(StatusCode, Json<Session>), Refusal> {
     let session = daemon.call(peer, |reply| Call::StartSession { start, reply }).await?;
     Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Those of a command's variables that labels call credentials, and which of them it is not passed. Their names are asked
+/// about, and never what they hold.
+#[utoipa::path(post, path = "/v1/variables", tag = "sessions", request_body = Variables,
+    responses((status = 200, body = Vec<Variable>), (status = "default", body = ErrorBody)))]
+pub(crate) async fn variables(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    JsonBody(asked): JsonBody<Variables>,
+) -> Result<Json<Vec<Variable>>, Refusal> {
+    daemon.call(peer, |reply| Call::Variables { asked, reply }).await.map(Json)
 }
 
 /// Takes a process that runs already into a session, with all its descendants: one's own, or, for root, anybody's.

@@ -7,6 +7,7 @@ mod error;
 mod request;
 mod session;
 mod state;
+mod variable;
 
 pub use self::error::{ErrorBody, ErrorDetail};
 pub use self::request::{
@@ -18,3 +19,4 @@ pub use self::session::{
 pub use self::state::{
     Count, Doctor, Failure, Finding, FindingLevel, PolicyFault, PolicyFaults, PolicyStatus, PolicyText, Status,
 };
+pub use self::variable::{EnvPolicy, NAME_BYTES, NAMES, Variable, Variables};

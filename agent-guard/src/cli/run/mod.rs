@@ -5,6 +5,7 @@
 
 mod keeper;
 mod notices;
+mod variables;
 mod wake;
 
 use super::{args, runtime};
@@ -63,14 +64,19 @@ async fn guard(client: Client, args: args::Run) -> Result<Exit, Error> {
         let source = io::ErrorKind::InvalidInput.into();
         return Err(Error::Prepare { act: "find the command", source });
     };
+    let stripped = variables::stripped(&client, &args).await?;
+    let without: Vec<String> = stripped.iter().map(|variable| variable.name.clone()).collect();
     let prepare = |act| move |source| Error::Prepare { act, source };
     // The command is to start with what its user has blocked, not with what its keeper blocks.
     let mask = Mask::current().map_err(prepare("read the signal mask"))?;
     // From here on whatever is signalled is neither lost nor kills the keeper alone.
     let keeper = Keeper::open().map_err(prepare("take charge of signals"))?;
-    let child = GatedChild::spawn(program, arguments, mask).map_err(prepare("start a process"))?;
+    let child = GatedChild::spawn(program, arguments, &without, mask).map_err(prepare("start a process"))?;
     let pid = child.pid();
     let session = client.start_session(&request(&args, pid)).await?;
+    if let Some(line) = variables::line(&stripped) {
+        notices::tell(&line);
+    }
     if let Err(source) = child.execute().await {
         release(&client, &session).await;
         return Err(Error::Execute { program: program.clone(), source });

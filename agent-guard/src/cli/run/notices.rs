@@ -87,7 +87,7 @@ async fn show(pid: Option<u32>, cgroup: Option<Cgroup>, line: String) {
 }
 
 /// Writes to the keeper's own standard error. Where even that is closed, nobody wants to know.
-fn tell(line: &str) {
+pub(super) fn tell(line: &str) {
     drop(io::stderr().write_all(line.as_bytes()));
 }
 

@@ -9,6 +9,9 @@ use crate::policy::read::Scalar;
 /// Bytes of a name: the kernel reads no more of a variable's.
 const LONGEST: usize = 48;
 
+/// What parts the words of a variable's name.
+const VARIABLE_SEPARATOR: char = '_';
+
 /// A name, or the part of it that all the names have which are meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) struct Pattern {
@@ -36,6 +39,15 @@ impl Pattern {
         let is_name = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_right);
         is_name.then(|| Self { part, text: name.to_owned() })
     }
+}
+
+/// The parts of a variable's name that it is known by, each with what [`Pattern::part`] calls it, in the order in which
+/// they count: the whole, the first word, the last one. A separator that begins the name parts no words.
+pub(in crate::policy) fn parts_of_variable(name: &str) -> impl Iterator<Item = (u64, &str)> {
+    let is_separator = |(at, one): &(usize, char)| *at > 0 && *one == VARIABLE_SEPARATOR;
+    let first = name.char_indices().find(is_separator).map(|(at, _)| (part::FIRST, name.split_at(at).0));
+    let last = first.and_then(|_| name.rsplit(VARIABLE_SEPARATOR).next()).map(|last| (part::LAST, last));
+    [Some((part::WHOLE, name)), first, last].into_iter().flatten()
 }
 
 /// The name of a file in whatever directory.
@@ -72,7 +84,7 @@ impl Scalar for Variable {
 
     fn from_text(text: &str) -> Result<Self, String> {
         let is_right = |one: char| one.is_ascii_alphanumeric() || one == '_';
-        Pattern::read(text, '_', is_right).map(Self).ok_or_else(|| {
+        Pattern::read(text, VARIABLE_SEPARATOR, is_right).map(Self).ok_or_else(|| {
             format!(
                 "{} is no variable's name; expected one of at most {LONGEST} bytes, as `AWS_SECRET_ACCESS_KEY`, `*_TOKEN` or `VAULT_*`",
                 quoted(text)
@@ -89,7 +101,7 @@ impl Scalar for Variable {
 mod tests {
     use agent_guard_common::rule::part;
 
-    use super::{FileName, Variable};
+    use super::{FileName, Variable, parts_of_variable};
     use crate::policy::read::Scalar as _;
 
     fn file(text: &str) -> Option<(u64, String)> {
@@ -104,6 +116,15 @@ mod tests {
         let variable = Variable::from_text("*_TOKEN").unwrap().0;
         assert_eq!((variable.part, variable.text.as_str()), (part::LAST, "TOKEN"));
         assert_eq!(Variable::from_text("VAULT_*").unwrap().0.part, part::FIRST);
+    }
+
+    #[test]
+    fn a_variable_is_known_by_its_whole_name_and_then_by_its_words() {
+        let parts = |name| parts_of_variable(name).collect::<Vec<_>>();
+        assert_eq!(parts("A_B_C"), [(part::WHOLE, "A_B_C"), (part::FIRST, "A"), (part::LAST, "C")]);
+        assert_eq!(parts("__C"), [(part::WHOLE, "__C"), (part::FIRST, "_"), (part::LAST, "C")]);
+        assert_eq!(parts("_C"), [(part::WHOLE, "_C")]);
+        assert_eq!(parts("HOME"), [(part::WHOLE, "HOME")]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The closed lists of words: verdicts, tiers, operations, environments. Their meaning belongs to the common crate.
+//! The closed lists of words: verdicts, tiers, operations, environments, ways with variables. Their meaning belongs to others.
 
 use agent_guard_common::credential::Environment;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use crate::policy::read::Word;
+use crate::policy::variables::Stripping;
 
 /// The verdict on what no rule names. Never `hold`: a question for everything is a question for nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl Word for Environment {
 
     fn all() -> Vec<(&'static str, Self)> {
         Self::ALL.iter().map(|environment| (environment.name(), *environment)).collect()
+    }
+}
+
+impl Word for Stripping {
+    const WHAT: &'static str = "way with variables";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("keep", Self::Nothing), ("strip-production", Self::Production), ("strip", Self::Everything)]
     }
 }
 

@@ -9,8 +9,12 @@ use agent_guard::exit::TABLE;
 use clap::CommandFactory as _;
 use common::{Daemon, scratch};
 use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 fn verb(dir: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_agent-guard")).arg("--run-dir").arg(dir).args(words).output().unwrap()
@@ -123,6 +127,61 @@ fn doctor_needs_no_daemon() {
     let doctor: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let expected = if doctor["able"] == true { 0 } else { 1 };
     assert_eq!(output.status.code(), Some(expected));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// A program that is called like a forwarder and holds sockets that listen: its standard input and output.
+struct Tunnel(Child);
+
+impl Tunnel {
+    fn start(name: &Path, tcp: TcpListener, unix: UnixListener) -> Self {
+        symlink("/bin/sleep", name).unwrap();
+        let mut command = Command::new(name);
+        command.arg("60").stdin(OwnedFd::from(tcp)).stdout(OwnedFd::from(unix));
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn doctor_lists_who_passes_on_and_not_who_merely_listens() {
+    let dir = scratch();
+    let listen = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    };
+    let socket = |name: &str| UnixListener::bind(dir.join(name)).unwrap();
+    let ((tunnelled, port), (served, other)) = (listen(), listen());
+    let tunnel = Tunnel::start(&dir.join("cloudflared"), tunnelled, socket("tunnel.sock"));
+    let _server = Tunnel::start(&dir.join("server"), served, socket("server.sock"));
+    let doctor: serde_json::Value = serde_json::from_str(&stdout(&verb(&dir, &["doctor", "--json"]))).unwrap();
+    let own = |one: &&serde_json::Value| one["pid"] == tunnel.0.id();
+    let found: Vec<_> = doctor["forwarders"].as_array().unwrap().iter().filter(own).collect();
+    let path = dir.join("tunnel.sock").display().to_string();
+    let expected = [
+        (format!("127.0.0.1:{port}"), format!("endpoints: [{{ cidr: 127.0.0.1/32, ports: [{port}] }}]")),
+        (path.clone(), format!("sockets: [{path}]")),
+    ];
+    assert_eq!(found.len(), 2, "{doctor}");
+    for (found, (listens, label)) in found.iter().zip(&expected) {
+        assert_eq!((&found["program"], &found["listens"]), (&"cloudflared".into(), &listens.as_str().into()));
+        assert_eq!(found["label"], label.as_str());
+    }
+    assert!(doctor["unseen_forwarders"].is_u64(), "{doctor}");
+    let text = stdout(&verb(&dir, &["doctor"]));
+    for (listens, label) in &expected {
+        let line =
+            format!("cloudflared, pid {}, passes on what reaches {listens}: label it by `{label}`", tunnel.0.id());
+        assert!(text.lines().any(|found| found.starts_with("limited") && found.ends_with(&line)), "{line}: {text}");
+    }
+    assert!(!text.contains(&format!("127.0.0.1:{other}")) && !text.contains("server.sock"), "{text}");
     fs::remove_dir_all(dir).unwrap();
 }
 

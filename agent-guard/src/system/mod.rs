@@ -12,6 +12,7 @@ pub mod host;
 pub mod inbox;
 pub mod job;
 pub mod limits;
+pub mod listeners;
 pub mod memory;
 pub mod mounts;
 pub mod paths;

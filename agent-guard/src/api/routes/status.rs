@@ -30,7 +30,9 @@ pub(crate) async fn doctor(
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<Doctor>, Refusal> {
     daemon.permit(peer, Verb::Status).await?;
-    Ok(Json(examination::examine()))
+    // It looks at every process, and nobody is to wait for that.
+    let examined = tokio::task::spawn_blocking(examination::examine).await;
+    examined.map(Json).map_err(|_panicked| Refusal::Failed("the machine could not be examined".to_owned()))
 }
 
 /// This description.

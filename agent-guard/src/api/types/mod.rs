@@ -17,6 +17,7 @@ pub use self::session::{
     Adopt, Credential, Notice, NoticeKind, Outcomes, Session, SessionRef, SessionState, StartSession,
 };
 pub use self::state::{
-    Count, Doctor, Failure, Finding, FindingLevel, PolicyFault, PolicyFaults, PolicyStatus, PolicyText, Status,
+    Count, Doctor, Failure, Finding, FindingLevel, Forwarder, PolicyFault, PolicyFaults, PolicyStatus, PolicyText,
+    Status,
 };
 pub use self::variable::{EnvPolicy, NAME_BYTES, NAMES, Variable, Variables};

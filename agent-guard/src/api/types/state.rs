@@ -101,6 +101,23 @@ pub struct Doctor {
     pub able: bool,
     /// One finding for each thing that was looked at.
     pub findings: Vec<Finding>,
+    /// What listens on this machine and passes on to elsewhere: whoever may reach it reaches what lies behind it.
+    pub forwarders: Vec<Forwarder>,
+    /// Programs that may be forwarders too, and belong to others, so that it was not seen where they listen.
+    pub unseen_forwarders: u64,
+}
+
+/// A program that listens on this machine and is known to pass on to elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Forwarder {
+    /// What the program is called.
+    pub program: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens: an address and a port, a path, or `@` and an abstract name.
+    pub listens: String,
+    /// What would label it, as it stands in a policy; none where no policy can name it.
+    pub label: Option<String>,
 }
 
 /// One thing that `doctor` looked at.

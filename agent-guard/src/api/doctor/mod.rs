@@ -1,6 +1,9 @@
 //! What this machine can enforce, in words for its operator. It judges facts that `system::host` reads, and works
 //! without a daemon and without rights.
 
+mod forwarders;
+mod program;
+
 use super::types::{Doctor, Finding, FindingLevel};
 use crate::kernel::support::{self, OperationSupport, Support};
 use crate::system::host;
@@ -14,8 +17,13 @@ pub fn examine() -> Doctor {
     let mut findings = vec![kernel(), lsm(), btf(), cgroup(), bpffs()];
     findings.extend(operations());
     findings.extend(outcomes());
+    let (forwarders, unseen_forwarders) = forwarders::find().unwrap_or_else(|error| {
+        let detail = format!("cannot look for local forwarders: {error}");
+        findings.push(finding("forwarder", FindingLevel::Limited, detail));
+        (Vec::new(), 0)
+    });
     let able = findings.iter().all(|finding| finding.level != FindingLevel::Missing);
-    Doctor { able, findings }
+    Doctor { able, findings, forwarders, unseen_forwarders }
 }
 
 fn finding(name: &str, level: FindingLevel, detail: impl Into<String>) -> Finding {

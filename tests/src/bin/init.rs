@@ -49,6 +49,8 @@ fn main() -> Result<()> {
     if getpid() != Pid::from_raw(1) {
         bail!("this is the init of a test guest: only the kernel may start it");
     }
+    // The host waits for this line: a guest that does not come so far is booted again (`xtask/src/guest/qemu.rs`).
+    eprintln!("guest: init");
     let status = match guest() {
         Ok(status) => status,
         Err(error) => {

@@ -23,6 +23,9 @@ use self::initramfs::Initramfs;
 use self::qemu::{Ending, Machine};
 use crate::{ebpf, paths, programs};
 
+/// Times that a guest is booted whose init does not start.
+const BOOTS: usize = 3;
+
 /// A guest to boot.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -40,7 +43,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Boots the guest, runs its command and returns the status.
-    pub(crate) fn boot(&self, output: Output<'_>) -> Result<i32> {
+    pub(crate) fn boot(&self, mut output: Output<'_>) -> Result<i32> {
         let kernel = kernels::fetch(self.kernel)?;
         let init = programs::binary("init")?;
         let initramfs = Initramfs {
@@ -60,11 +63,19 @@ impl Guest {
             console: run.join("console"),
             time_limit: self.time_limit,
         };
-        let ending = machine.run(output);
+        let mut ending = machine.run(&mut output);
+        for _ in 1..BOOTS {
+            if !matches!(ending, Ok(Ending::NotBooted)) {
+                break;
+            }
+            eprintln!("a guest on kernel {} did not boot, and is booted again", self.kernel);
+            ending = machine.run(&mut output);
+        }
         let console = machine.last_console_lines();
         fs::remove_dir_all(&run).with_context(|| format!("cannot remove `{}`", run.display()))?;
         let why = match ending? {
             Ending::Exit(status) => return Ok(status),
+            Ending::NotBooted => format!("it did not boot, {BOOTS} times"),
             Ending::TimedOut => format!("killed after {} s", self.time_limit.unwrap_or_default().as_secs()),
             Ending::Trouble(line) => format!("its kernel is in trouble: {line}"),
             Ending::Vanished => "it ended before its command did".to_owned(),

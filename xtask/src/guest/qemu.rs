@@ -31,6 +31,11 @@ const CLOCK: &str = "no_timer_check";
 /// A kernel in trouble gets this long to print its trace.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(50);
+/// Init prints it first.
+const INIT_LINE: &str = "guest: init";
+/// By then a guest has booted, also on a busy machine: usually it takes two seconds. One that hangs before, as some do
+/// whose host was busy while they measured their clock, has shown nothing, and may be booted again.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 /// A machine to run.
 #[derive(Debug)]
@@ -64,6 +69,8 @@ pub(crate) enum Output<'a> {
 pub(crate) enum Ending {
     /// Its command ended with this status.
     Exit(i32),
+    /// It was killed, since it did not boot.
+    NotBooted,
     /// It was killed at its time limit.
     TimedOut,
     /// Its kernel reported trouble, in these words.
@@ -74,7 +81,7 @@ pub(crate) enum Ending {
 
 impl Machine {
     /// Runs the machine to its end.
-    pub(crate) fn run(&self, output: Output<'_>) -> Result<Ending> {
+    pub(crate) fn run(&self, output: &mut Output<'_>) -> Result<Ending> {
         paths_exist(&[&self.vmlinuz, &self.initrd])?;
         fs::write(&self.console, "").with_context(|| format!("cannot write `{}`", self.console.display()))?;
         let mut command = self.command();
@@ -86,7 +93,7 @@ impl Machine {
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let pipe = child.stdout.take();
         thread::scope(|scope| {
-            if let (Some(pipe), Output::Lines(mut sink)) = (pipe, output) {
+            if let (Some(pipe), Output::Lines(sink)) = (pipe, output) {
                 scope.spawn(move || {
                     for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
                         sink(String::from_utf8_lossy(&line).trim_end_matches('\r'));
@@ -137,10 +144,14 @@ impl Machine {
                 trouble_since.get_or_insert_with(Instant::now);
             }
             let has_spoken = trouble_since.is_some_and(|since: Instant| since.elapsed() > LAST_WORDS);
-            if has_ended || is_late || has_spoken {
+            let is_stuck = start.elapsed() > BOOT_LIMIT && !console.contains(INIT_LINE) && trouble_since.is_none();
+            if has_ended || is_late || has_spoken || is_stuck {
                 if !has_ended {
                     child.kill().context("cannot kill QEMU")?;
                     child.wait().context("cannot wait for QEMU")?;
+                }
+                if is_stuck && !has_ended {
+                    return Ok(Ending::NotBooted);
                 }
                 return Ok(ending(&read_console(&self.console), is_late && !has_ended));
             }

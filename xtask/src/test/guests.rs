@@ -21,16 +21,17 @@ use crate::test::report::Report;
 
 /// Suites named so replay a story with real tools: they need the Debian root file system.
 const SCENARIO: &str = "scenario";
-/// Scenarios that take long and show little of a kernel that other suites do not: unless more is asked for, each runs on
-/// one, and that on another than the next.
+/// Suites that take long and show little of a kernel that others do not: unless more is asked for, each runs on one, and
+/// that on another than the next.
 const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
+    ("fault", Kernel::Oldest),
     ("scenario_incident", Kernel::Oldest),
     ("scenario_programs", Kernel::Stable),
     ("scenario_stress", Kernel::Newest),
 ];
-/// Of those, the one that runs on each kernel where what takes long is asked for: how a kernel bears stress is its own
-/// matter, and how programs end is not.
-const LONG_ON_EACH: &str = "scenario_stress";
+/// Of those, the ones that run on each kernel where what takes long is asked for: how a kernel bears stress, and what it
+/// does without its daemon, are its own matters, and how programs end is not.
+const LONG_ON_EACH: &[&str] = &["fault", "scenario_stress"];
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];
@@ -96,7 +97,7 @@ fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
             let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
             let is_asked_for = !args.filters.is_empty() || !args.kernels.is_empty();
-            let is_on_each = is_asked_for || args.long && suite.name == LONG_ON_EACH;
+            let is_on_each = is_asked_for || args.long && LONG_ON_EACH.contains(&suite.name.as_str());
             match only.filter(|_| !is_on_each) {
                 Some(kernel) => jobs.push_back(of_kernel(&kernel)),
                 None => jobs.extend(args.kernels().iter().map(of_kernel)),

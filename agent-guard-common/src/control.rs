@@ -10,5 +10,9 @@ pub const KEY_0: u32 = 2;
 pub const KEY_1: u32 = 3;
 /// Serial of the session started last.
 pub const SERIAL: u32 = 4;
+/// Cookie of the network namespace in which the sessions' resolvers listen; see include/net/net_namespace.h.
+pub const NETWORK: u32 = 5;
+/// Always 0, which only the programs' verifier does not know.
+pub const NOTHING: u32 = 6;
 /// Number of words.
 pub const WORDS: u32 = 8;

@@ -14,7 +14,7 @@ use agent_guard_common::verdict::{Reason, Verdict};
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
 
 use crate::hook::{self, Caller, Finding, Policy};
-use crate::kernel::{Pointer, copy, count, member};
+use crate::kernel::{Pointer, copy, count, member, nothing};
 use crate::maps::{COMMANDS, WORDS};
 use crate::program::Program;
 use crate::question::{self, Standing};
@@ -150,6 +150,7 @@ impl Matched {
                     policy: *policy,
                     finding,
                 };
+                strictest.finding.cell.verdict |= nothing() as u8;
                 // SAFETY: the callback has the helper's signature, and the context outlives the loop.
                 unsafe { bpf_loop(POSITIONS as u32, take_stricter as *mut _, (&raw mut strictest).cast(), 0) };
                 finding = strictest.finding;
@@ -339,6 +340,7 @@ pub fn is_as_judged(caller: &Caller, bprm: Pointer) -> bool {
         inside: 0,
         readable: 1,
     };
+    words.inside = nothing();
     // SAFETY: the callback has the helper's signature, and the context outlives the loop.
     unsafe { bpf_loop(ARGV_BYTES as u32, final_word as *mut _, (&raw mut words).cast(), 0) };
     if words.readable == 0 {

@@ -18,7 +18,7 @@ use aya_ebpf::helpers::generated::{
 };
 
 use crate::hook::{Caller, Finding, Object};
-use crate::kernel::{Pointer, control, copy, count, member, now};
+use crate::kernel::{Pointer, control, copy, count, member, nothing, now};
 use crate::maps::EVENTS;
 use crate::question::{self, Standing};
 use crate::task::{self, TagPointer};
@@ -243,7 +243,7 @@ pub fn names(to: &mut Names, entry: Pointer) -> (u32, u32) {
 /// The same, of an entry's address.
 #[inline(always)]
 fn names_of(to: &mut Names, entry: u64) -> (u32, u32) {
-    let mut upwards = Upwards { entry, to: to.as_mut_ptr(), used: 0, at_root: 0 };
+    let mut upwards = Upwards { entry, to: to.as_mut_ptr(), used: nothing(), at_root: 0 };
     // SAFETY: the callback has the helper's signature, and the context outlives the loop.
     unsafe { bpf_loop(DEPTH as u32, one_up as *mut _, (&raw mut upwards).cast(), 0) };
     (upwards.used as u32, if upwards.at_root == 1 { 0 } else { flag::PATH_CUT })

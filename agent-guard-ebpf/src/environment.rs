@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user_str};
 use crate::credential;
 use crate::emit::{self, Touch};
 use crate::hook::{Caller, Object as _};
-use crate::kernel::{Pointer, count, member};
+use crate::kernel::{Pointer, count, member, nothing};
 use crate::maps::NAMES;
 use crate::program::Program;
 
@@ -44,7 +44,7 @@ pub fn inherit(caller: &Caller, bprm: Pointer) {
         at: bprm.load(&member::BPRM_STRINGS),
         left: arguments + u64::from(bprm.load::<u32>(&member::BPRM_ENVC)),
         arguments,
-        inside: 0,
+        inside: nothing(),
         slot,
         label: u32::from(UNLABELLED),
     };
@@ -70,16 +70,17 @@ extern "C" fn next_piece(_: u64, context: *mut core::ffi::c_void) -> i64 {
     if strings.left == 0 {
         return 1;
     }
-    let mut bytes = [0_u8; WORD_BYTES];
+    let begun = LETTERS + nothing();
+    let mut name = Name { bytes: [0; WORD_BYTES], whole: begun, first: nothing(), last: begun, ended: 0 };
     // SAFETY: the buffer holds WORD_BYTES; the helper checks the user's address.
     let length =
-        unsafe { bpf_probe_read_user_str(bytes.as_mut_ptr().cast(), WORD_BYTES as u32, strings.at as *const _) };
+        unsafe { bpf_probe_read_user_str(name.bytes.as_mut_ptr().cast(), WORD_BYTES as u32, strings.at as *const _) };
     if length < 0 {
         count(Place::UserReadFailed, length);
         return 1;
     }
     if strings.arguments == 0 && strings.inside == 0 {
-        let label = credential::mark(strings.slot, u32::from(label_of_variable(strings.slot, &bytes))) as u32;
+        let label = credential::mark(strings.slot, u32::from(label_of_variable(strings.slot, &mut name))) as u32;
         if label != u32::from(UNLABELLED) {
             strings.label = label;
         }
@@ -97,35 +98,52 @@ extern "C" fn next_piece(_: u64, context: *mut core::ffi::c_void) -> i64 {
     0
 }
 
+/// A variable's name on its way to its hashes.
+#[repr(C)]
+struct Name {
+    bytes: [u8; WORD_BYTES],
+    /// Of the whole, of what stands before the first separator (0: there is none), and of what stands behind the last.
+    whole: u64,
+    first: u64,
+    last: u64,
+    /// 1 when the name has ended, as a variable's does.
+    ended: u64,
+}
+
+extern "C" fn next_letter(index: u64, context: *mut core::ffi::c_void) -> i64 {
+    // SAFETY: `bpf_loop` passes on the context that it was given.
+    let name = unsafe { &mut *context.cast::<Name>() };
+    let byte = name.bytes[index as usize & (WORD_BYTES - 1)];
+    if byte == b'=' || byte == 0 {
+        name.ended = u64::from(byte != 0);
+        return 1;
+    }
+    if byte == b'_' && name.whole != LETTERS {
+        if name.first == 0 {
+            name.first = name.whole;
+        }
+        name.last = LETTERS;
+    } else {
+        name.last = hash::letter(name.last, byte);
+    }
+    name.whole = hash::letter(name.whole, byte);
+    0
+}
+
 /// The label of a variable, by its name: by the whole, by its first word, or by its last.
 #[inline(always)]
-fn label_of_variable(slot: u32, bytes: &[u8; WORD_BYTES]) -> u16 {
-    let (mut whole, mut first, mut last) = (LETTERS, 0, LETTERS);
-    let mut is_name = false;
-    for byte in bytes {
-        if *byte == b'=' {
-            is_name = true;
-            break;
-        }
-        if *byte == b'_' && whole != LETTERS {
-            if first == 0 {
-                first = whole;
-            }
-            last = LETTERS;
-        } else {
-            last = hash::letter(last, *byte);
-        }
-        whole = hash::letter(whole, *byte);
-    }
-    if !is_name {
+fn label_of_variable(slot: u32, name: &mut Name) -> u16 {
+    // SAFETY: the callback has the helper's signature, and the context outlives the loop.
+    unsafe { bpf_loop(WORD_BYTES as u32, next_letter as *mut _, core::ptr::from_mut(name).cast(), 0) };
+    if name.ended == 0 {
         return UNLABELLED;
     }
-    let label = label_of(slot, part::WHOLE, whole);
-    if label != UNLABELLED || first == 0 {
+    let label = label_of(slot, part::WHOLE, name.whole);
+    if label != UNLABELLED || name.first == 0 {
         return label;
     }
-    let label = label_of(slot, part::FIRST, first);
-    if label == UNLABELLED { label_of(slot, part::LAST, last) } else { label }
+    let label = label_of(slot, part::FIRST, name.first);
+    if label == UNLABELLED { label_of(slot, part::LAST, name.last) } else { label }
 }
 
 #[inline(always)]

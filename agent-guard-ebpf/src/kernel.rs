@@ -2,6 +2,7 @@
 //!
 //! Must not know what the members mean to a verdict.
 
+use agent_guard_common::control::NOTHING;
 use agent_guard_common::counter::{self, Place};
 use agent_guard_common::{constants, members};
 use aya_ebpf::Global;
@@ -131,6 +132,18 @@ pub fn count(place: Place, result: i64) {
 pub fn now() -> u64 {
     // SAFETY: the helper takes nothing and cannot fail.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// Zero, of which the verifier knows only that it is a number.
+///
+/// Until 6.6 it looks at a callback of `bpf_loop` as if that ran once (Linux commit ab5cfac139ab): what it knows of the
+/// context then it takes for granted in every round, and a branch that the first round never takes is not there in the
+/// others either. So whatever changes from round to round, and is asked about or points somewhere, must not begin as a
+/// constant. A global function: inlined, it takes stack that the largest programs do not have.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nothing() -> u64 {
+    control(NOTHING)
 }
 
 /// A word by which the daemon steers the programs; see `agent_guard_common::control`.

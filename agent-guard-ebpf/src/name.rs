@@ -5,13 +5,39 @@
 
 use agent_guard_common::hash::Sip;
 use agent_guard_common::rule::{NameKey, UNLABELLED, part};
+use aya_ebpf::helpers::generated::bpf_loop;
 
-use crate::kernel::{copy, member};
+use crate::kernel::{copy, member, nothing};
 use crate::maps::NAMES;
 use crate::question;
 
 /// The longest name of a Linux file system, in words of eight bytes.
 const NAME_WORDS: u32 = 32;
+
+/// The hash of so many bytes at an address: the loop of both functions below. Where one called the other, or both this as a
+/// function, it would take stack that a walk does not have.
+macro_rules! hashed {
+    ($bytes:ident, $length:ident) => {{
+        let mut sip = Sip::new(question::key());
+        for index in 0..NAME_WORDS {
+            let at = index * 8;
+            if at >= $length {
+                break;
+            }
+            let mut word = 0_u64;
+            if !copy(&mut word, $bytes + u64::from(at)) {
+                return 0;
+            }
+            let rest = $length - at;
+            if rest < 8 {
+                word &= (1 << (rest * 8)) - 1;
+            }
+            sip.add(word);
+        }
+        sip.add(u64::from($length));
+        sip.finish()
+    }};
+}
 
 /// Hash of an entry's name, as `SipKey::hash` computes it. `entry` is the entry's address.
 ///
@@ -20,47 +46,19 @@ const NAME_WORDS: u32 = 32;
 #[unsafe(no_mangle)]
 pub extern "C" fn name_hash(entry: u64) -> u64 {
     let (mut name, mut length) = (0_u64, 0_u32);
-    if !read(entry, &mut name, &mut length) {
+    if !copy(&mut name, entry + u64::from(member::DENTRY_NAME.load()))
+        || !copy(&mut length, entry + u64::from(member::DENTRY_NAME_LEN.load()))
+    {
         return 0;
     }
-    hash(name, length)
+    hashed!(name, length)
 }
 
 /// Hash of so many bytes, of at most 256, as `SipKey::hash` computes it; 0 when they cannot be read.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn bytes_hash(bytes: u64, length: u32) -> u64 {
-    hash(bytes, length)
-}
-
-/// Where an entry keeps its name, and how long it is.
-#[inline(always)]
-fn read(entry: u64, name: &mut u64, length: &mut u32) -> bool {
-    copy(name, entry + u64::from(member::DENTRY_NAME.load()))
-        && copy(length, entry + u64::from(member::DENTRY_NAME_LEN.load()))
-}
-
-/// It stands in both functions above: one that called the other would take stack that a walk does not have.
-#[inline(always)]
-fn hash(bytes: u64, length: u32) -> u64 {
-    let mut sip = Sip::new(question::key());
-    for index in 0..NAME_WORDS {
-        let at = index * 8;
-        if at >= length {
-            break;
-        }
-        let mut word = 0_u64;
-        if !copy(&mut word, bytes + u64::from(at)) {
-            return 0;
-        }
-        let rest = length - at;
-        if rest < 8 {
-            word &= (1 << (rest * 8)) - 1;
-        }
-        sip.add(word);
-    }
-    sip.add(u64::from(length));
-    sip.finish()
+    hashed!(bytes, length)
 }
 
 /// Hash of a kernel string, or of its first half kilobyte; 0 when it cannot be read.
@@ -93,19 +91,25 @@ pub extern "C" fn text_hash(text: u64) -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn label_anywhere(entry: u64, slot: u32, kind: u32) -> u64 {
     let (mut name, mut length) = (0_u64, 0_u32);
-    if label_of(kind, slot, part::SOME, 0) == UNLABELLED || !read(entry, &mut name, &mut length) {
+    if label_of(kind, slot, part::SOME, 0) == UNLABELLED
+        || !copy(&mut name, entry + u64::from(member::DENTRY_NAME.load()))
+        || !copy(&mut length, entry + u64::from(member::DENTRY_NAME_LEN.load()))
+    {
         return u64::from(UNLABELLED);
     }
     let whole = label_of(kind, slot, part::WHOLE, bytes_hash(name, length));
-    let (first, last) = dots(name, length);
-    if whole != UNLABELLED || last == 0 {
+    let mut dots = Dots { name, length, first: nothing() as u32, last: 0, reserved: 0 };
+    // SAFETY: the callback has the helper's signature, and the context outlives the loop.
+    unsafe { bpf_loop(NAME_WORDS, find_dots as *mut _, (&raw mut dots).cast(), 0) };
+    if whole != UNLABELLED || dots.last == 0 {
         return u64::from(whole);
     }
-    let beginning = label_of(kind, slot, part::FIRST, bytes_hash(name, first));
+    let beginning = label_of(kind, slot, part::FIRST, bytes_hash(name, dots.first));
     if beginning != UNLABELLED {
         return u64::from(beginning);
     }
-    u64::from(label_of(kind, slot, part::LAST, bytes_hash(name + u64::from(last) + 1, length - last - 1)))
+    let behind = dots.last + 1;
+    u64::from(label_of(kind, slot, part::LAST, bytes_hash(name + u64::from(behind), length.wrapping_sub(behind))))
 }
 
 #[inline(always)]
@@ -114,37 +118,43 @@ fn label_of(kind: u32, slot: u32, part: u64, name: u64) -> u16 {
     unsafe { NAMES.get(NameKey { dev: kind, slot, ino: part, name }) }.map_or(UNLABELLED, |label| label.label)
 }
 
-/// Where the first dot of a name stands, and the last; one that begins the name does not count. 0 for none.
-#[inline(always)]
-fn dots(name: u64, length: u32) -> (u32, u32) {
+/// A search for the dots of a name. One that begins the name does not count.
+#[repr(C)]
+struct Dots {
+    name: u64,
+    length: u32,
+    /// Where the first and the last stand; 0 for none.
+    first: u32,
+    last: u32,
+    reserved: u32,
+}
+
+/// Looks for dots in a word of a name.
+extern "C" fn find_dots(index: u64, context: *mut core::ffi::c_void) -> i64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     const DOTS: u64 = 0x2e2e_2e2e_2e2e_2e2e;
-    let (mut first, mut last) = (0, 0);
-    for index in 0..NAME_WORDS {
-        let at = index * 8;
-        if at >= length {
-            break;
-        }
-        let mut word = 0_u64;
-        if !copy(&mut word, name + u64::from(at)) {
-            break;
-        }
-        let other = word ^ DOTS;
-        // The highest bit of each byte that is a dot (Hacker's Delight, 6-1).
-        let mut found = !((other & LOW).wrapping_add(LOW) | other | LOW);
-        if at == 0 {
-            found &= !0x80;
-        }
-        let rest = length - at;
-        if rest < 8 {
-            found &= (1 << (rest * 8)) - 1;
-        }
-        if found != 0 {
-            if first == 0 {
-                first = at + found.trailing_zeros() / 8;
-            }
-            last = at + (63 - found.leading_zeros()) / 8;
-        }
+    // SAFETY: `bpf_loop` passes on the context that it was given.
+    let dots = unsafe { &mut *context.cast::<Dots>() };
+    let at = index as u32 * 8;
+    let mut word = 0_u64;
+    if at >= dots.length || !copy(&mut word, dots.name + u64::from(at)) {
+        return 1;
     }
-    (first, last)
+    let other = word ^ DOTS;
+    // The highest bit of each byte that is a dot (Hacker's Delight, 6-1).
+    let mut found = !((other & LOW).wrapping_add(LOW) | other | LOW);
+    if at == 0 {
+        found &= !0x80;
+    }
+    let rest = dots.length - at;
+    if rest < 8 {
+        found &= (1 << (rest * 8)) - 1;
+    }
+    if found != 0 {
+        if dots.first == 0 {
+            dots.first = at + found.trailing_zeros() / 8;
+        }
+        dots.last = at + (63 - found.leading_zeros()) / 8;
+    }
+    0
 }

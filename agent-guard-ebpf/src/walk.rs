@@ -10,7 +10,7 @@ use agent_guard_common::rule::{InodeKey, InodeLabel, NAMED_CHILDREN, NameKey, UN
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::helpers::generated::bpf_loop;
 
-use crate::kernel::{constant, copy, count, member};
+use crate::kernel::{constant, copy, count, member, nothing};
 use crate::maps::{INODES, NAMES};
 use crate::name::name_hash;
 
@@ -39,7 +39,7 @@ struct Climb {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn upper_label(entry: u64, dev: u32, slot: u32) -> u64 {
-    let mut climb = Climb { entry, dev, slot, end: CLIMBING, label: u64::from(UNLABELLED) };
+    let mut climb = Climb { entry, dev, slot, end: CLIMBING + nothing(), label: u64::from(UNLABELLED) };
     // SAFETY: the callback has the helper's signature, and the context outlives the loop.
     unsafe { bpf_loop((DEPTH - DIRECT) as u32, one_up as *mut _, (&raw mut climb).cast(), 0) };
     climb.end << 32 | climb.label
@@ -67,7 +67,7 @@ pub extern "C" fn whole_label(entry: u64, slot: u32, structural: u32) -> u64 {
             return FOUND << 32 | u64::from(found);
         }
     }
-    let end = if structural != 0 { STRUCTURAL } else { CLIMBING };
+    let end = if structural != 0 { STRUCTURAL + nothing() } else { CLIMBING + nothing() };
     let mut climb = Climb { entry, dev: key.dev, slot, end, label: u64::from(UNLABELLED) };
     // SAFETY: the callback has the helper's signature, and the context outlives the loop.
     unsafe { bpf_loop(DEPTH as u32, one_up as *mut _, (&raw mut climb).cast(), 0) };

@@ -24,6 +24,21 @@ fn ran(done: &Done) -> bool {
     done.errno == 0 && done.value == json!({ "status": 0 })
 }
 
+/// The kernel reads a long word in pieces, and each stands for one word all the same.
+#[test]
+fn hold_a_long_word_is_one_word_to_a_pattern_before_and_after_execve() {
+    let mut agent = agent("long-word");
+    let marks = directory(MARKS, "long-word");
+    let long = "a".repeat(150);
+    // One word short of what the pattern describes.
+    let done = agent.act(&format!("exec execve {PROGRAMS}/marker long {marks} {long} stop"));
+    assert!(ran(&done), "{done:?}");
+    assert!(exists(&format!("{marks}/long")));
+    agent.begin(&format!("exec execve {PROGRAMS}/marker long {marks} {long} {long} stop"));
+    approve(&id(&await_request_in("long-word")));
+    assert!(ran(&agent.finish()));
+}
+
 /// The other half of a refusal.
 fn runs_untagged(act: &str) {
     let done = Agent::unguarded().act(act);

@@ -10,8 +10,8 @@ use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::limits::SESSIONS;
 use agent_guard_common::session::Enrolment;
 use agent_guard_tests::guest::{
-    AGENT_SOCKET, PinnedMap, Response, Run, answer, approve, as_user, await_request_in, cli, eventually, http, judged,
-    never_within, pids_of, request, sessions,
+    AGENT_SOCKET, Agent, PinnedMap, Response, Run, answer, approve, as_user, await_request_in, cli, eventually, http,
+    judged, never_within, pids_of, request, sessions,
 };
 use nix::errno::Errno;
 use nix::libc;
@@ -46,6 +46,27 @@ fn with_full_map(name: &str, (key, value): (usize, usize), check: impl FnOnce())
     for key in keys {
         map.remove(&key);
     }
+}
+
+#[test]
+fn audit_a_path_too_long_to_be_told_loses_its_beginning_and_says_so() {
+    let mut agent = agent("long-path");
+    let mut path = directory(DENIED, "long-path");
+    for number in 0..14 {
+        path.push_str(&format!("/{number:0>200}"));
+        fs::create_dir(&path).unwrap();
+    }
+    let file = format!("{path}/file");
+    fs::write(&file, "data").unwrap();
+    assert_eq!(agent.errno(&format!("unlink {file}")), EPERM);
+    let record = eventually("the record of the refusal", || {
+        let is_it = |record: &serde_json::Value| record["act"]["session"]["name"] == "long-path";
+        daemon().audit().into_iter().find(|record| is_it(record) && record["what"] == "refused")
+    });
+    let object = record["act"]["object"].as_str().unwrap();
+    assert_eq!(record["act"]["cut"], true, "{record}");
+    assert!(object.ends_with("13/file") && object.len() < 1400, "{} bytes: {object}", object.len());
+    assert_eq!(Agent::unguarded().errno(&format!("unlink {file}")), 0);
 }
 
 #[test]

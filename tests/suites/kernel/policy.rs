@@ -53,7 +53,7 @@ labels:
       - { cidr: 127.0.0.4/32, protocol: udp }
   net-expiring: { endpoints: [{ cidr: 127.0.0.6/32 }] }
   command-audited: { commands: ["marker peek **"] }
-  command-held: { commands: ["marker evil", "marker evil-*", "teardown prod **", "nested ** destroy"] }
+  command-held: { commands: ["marker evil", "marker evil-*", "teardown prod **", "nested ** destroy", "marker long * * * stop"] }
   command-denied: { commands: ["marker ruin **"] }
 profiles:
   autonomous: { default: allow }

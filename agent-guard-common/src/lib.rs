@@ -12,6 +12,7 @@ pub mod command;
 pub mod control;
 pub mod counter;
 pub mod credential;
+pub mod egress;
 pub mod event;
 pub mod hash;
 pub mod limits;

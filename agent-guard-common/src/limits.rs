@@ -16,6 +16,12 @@ pub const INODES: u32 = 65_536;
 pub const NAMES: u32 = 16_384;
 /// Endpoint prefixes, of both generations together.
 pub const ENDPOINTS: u32 = 16_384;
+/// Addresses that sessions know by names, of both generations together.
+pub const NAMED: u32 = 131_072;
+/// Names that sessions have heard for addresses.
+pub const HEARD: u32 = 131_072;
+/// Bytes of the name of a domain (RFC 1035), less than which no name has.
+pub const DOMAIN_BYTES: usize = 256;
 /// Port ranges under one endpoint prefix, those of the enclosing prefixes included.
 pub const PORT_RANGES: usize = 8;
 /// Programs that command patterns name, of both generations together.

@@ -6,6 +6,14 @@ pub const TAGS: &str = "TAGS";
 pub const ENROL: &str = "ENROL";
 /// Unix sockets that a session made, in socket storage.
 pub const SOCKETS: &str = "SOCKETS";
+/// What is remembered of internet sockets, in socket storage.
+pub const CONNECTIONS: &str = "CONNECTIONS";
+/// Where each session's resolver listens, by slot: [`crate::egress::resolver`].
+pub const RESOLVERS: &str = "RESOLVERS";
+/// Addresses that sessions know by names.
+pub const NAMED: &str = "NAMED";
+/// The names that they have heard.
+pub const HEARD: &str = "HEARD";
 /// Sessions, by slot.
 pub const SESSIONS: &str = "SESSIONS";
 /// Living tasks of each session, by slot.
@@ -45,6 +53,10 @@ pub const JUDGED: &str = "JUDGED";
 pub const PINNED: &[&str] = &[
     TAGS,
     SOCKETS,
+    CONNECTIONS,
+    RESOLVERS,
+    NAMED,
+    HEARD,
     ENROL,
     SESSIONS,
     TASKS,

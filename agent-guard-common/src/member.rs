@@ -33,8 +33,14 @@ macro_rules! members {
             FILE_FLAGS, "file", "f_flags";
             FILE_MODE, "file", "f_mode";
             SOCKET_SOCK, "socket", "sk";
+            SOCKET_FILE, "socket", "file";
             SOCK_FAMILY, "sock", "__sk_common.skc_family";
             SOCK_PROTOCOL, "sock", "sk_protocol";
+            SOCK_PEER_PORT, "sock", "__sk_common.skc_dport";
+            SOCK_PEER_V4, "sock", "__sk_common.skc_daddr";
+            SOCK_PEER_V6, "sock", "__sk_common.skc_v6_daddr";
+            SOCK_NETWORK, "sock", "__sk_common.skc_net.net";
+            NETWORK_COOKIE, "net", "net_cookie";
             UNIX_DENTRY, "unix_sock", "path.dentry";
             UNIX_ADDRESS, "unix_sock", "addr";
             ADDRESS_LENGTH, "unix_address", "len";

@@ -109,6 +109,15 @@ pub extern "C" fn mark(slot: u32, labels: u32) -> u64 {
     }
 }
 
+/// What a session has touched: bits of environments.
+#[inline(always)]
+pub fn touched(session: u32) -> u64 {
+    TOUCHED.get_ptr(session).map_or(SETS as u64 - 1, |bits| {
+        // SAFETY: an aligned u64 of a live map is read whole. Where it cannot be told everything was touched.
+        unsafe { core::ptr::read_volatile(bits) }
+    })
+}
+
 /// Adds to what a session has touched; returns what it had touched before.
 #[inline(always)]
 pub fn add(session: u32, bits: u64) -> u64 {
@@ -157,10 +166,8 @@ pub extern "C" fn alternative_of(slot: u32, condition: u32) -> u64 {
         count(Place::PolicyMissing, 0);
         return 0;
     };
-    let session = task::tag(task::current()).map(|tag| tag.part(|tag| tag.session));
-    let touched = session.and_then(|session| TOUCHED.get_ptr(session));
-    // SAFETY: an aligned u64 of a live map is read whole. Where it cannot be told everything was touched.
-    let set = touched.map_or(SETS - 1, |bits| unsafe { core::ptr::read_volatile(bits) } as usize & (SETS - 1));
+    let all = SETS as u64 - 1;
+    let set = task::tag(task::current()).map_or(all, |tag| touched(tag.part(|tag| tag.session)) & all) as usize;
     // SAFETY: the map's value is valid until the program ends; the mask keeps the index inside the cells, and a cell is
     // eight bytes, aligned as such.
     unsafe { core::ptr::read_volatile(cells.cast::<u64>().add(set)) }

@@ -1,5 +1,8 @@
-//! Endpoints as objects: an address, a port and a protocol, labelled by the longest prefix.
+//! Endpoints as objects: an address, a port and a protocol, labelled by the longest prefix, and by the names that the
+//! session knows the address by.
 
+use agent_guard_common::control::NETWORK;
+use agent_guard_common::egress::{NAME_SERVER, NO_SESSION, NamedKey, resolver_port};
 use agent_guard_common::event::Head;
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
@@ -8,8 +11,8 @@ use agent_guard_common::verdict::Reason;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use crate::hook::Object;
-use crate::kernel::{Pointer, copy, member};
-use crate::maps::ENDPOINTS;
+use crate::kernel::{Pointer, control, copy, member, now};
+use crate::maps::{ENDPOINTS, NAMED, RESOLVERS};
 
 // include/linux/socket.h
 const AF_UNSPEC: u16 = 0;
@@ -33,17 +36,108 @@ struct SocketAddress {
     scope: u32,
 }
 
-/// Where a connection or a datagram goes.
+/// Where a connection or a datagram goes. Without holes, as `hook::Finding`.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Endpoint {
     address: [u8; 16],
     port: u16,
     protocol: u16,
+    /// Slot of the session that goes there: names are what it knows.
+    session: u32,
 }
 
 impl Endpoint {
     /// An endpoint that could not be read.
-    pub const UNKNOWN: Self = Self { address: [0; 16], port: 0, protocol: 0 };
+    pub const UNKNOWN: Self = Self { address: [0; 16], port: 0, protocol: 0, session: NO_SESSION };
+
+    /// To whom a socket is connected; `None` when it is not, or is no internet socket.
+    #[inline(always)]
+    pub fn peer(sock: Pointer, session: u32) -> Option<Self> {
+        let port = u16::from_be(sock.load(&member::SOCK_PEER_PORT));
+        if port == 0 {
+            return None;
+        }
+        let address = match sock.load::<u16>(&member::SOCK_FAMILY) {
+            AF_INET => mapped(sock.load(&member::SOCK_PEER_V4)),
+            AF_INET6 => {
+                let halves = [0, 8].map(|at| sock.load_at::<[u8; 8]>(&member::SOCK_PEER_V6, at));
+                let mut address = [0; 16];
+                address[..8].copy_from_slice(&halves[0]);
+                address[8..].copy_from_slice(&halves[1]);
+                address
+            }
+            _ => return None,
+        };
+        Some(Self { address: meant(address), port, protocol: protocol(sock), session })
+    }
+
+    /// Whether a guarded task looks a name up there that its session's resolver answers instead. `sock`: the socket.
+    #[inline(always)]
+    pub fn is_lookup(&self, sock: Pointer) -> bool {
+        // Of the others that count as these the kernel asks nobody where they go (`family/lookup.rs`).
+        let is_redirected = matches!(sock.load(&member::SOCK_PROTOCOL), IPPROTO_TCP | IPPROTO_UDP);
+        self.port == NAME_SERVER && is_redirected && resolver_of(self.session) != 0 && is_here(sock)
+    }
+
+    /// Whether it is its session's own resolver.
+    #[inline(always)]
+    pub fn is_resolver(&self) -> bool {
+        self.is_loopback() && self.port == resolver_port(resolver_of(self.session))
+    }
+
+    #[inline(always)]
+    fn is_loopback(&self) -> bool {
+        let number = u128::from_be_bytes(self.address);
+        number == 1 || number >> 24 == (0xffff << 32 | 0x7f00_0000) >> 24
+    }
+
+    /// The label of the names that the session knows the address by; or, if it knows none and the address has no label of
+    /// its own, that of what has no name. What stays on this host needs none.
+    #[inline(always)]
+    fn label_by_name(&self, slot: u32, by_address: u16) -> u16 {
+        let key = NamedKey { slot, session: self.session, address: self.address };
+        // SAFETY: the map frees by RCU, whose reader this program is.
+        if let Some(named) = unsafe { NAMED.get(key) }
+            && named.until_ns > now()
+        {
+            return endpoint_label(&named.labels, self.protocol, self.port);
+        }
+        if by_address != UNLABELLED || self.is_loopback() {
+            return UNLABELLED;
+        }
+        let key = NamedKey { slot, session: NO_SESSION, address: [0; 16] };
+        // SAFETY: as above.
+        unsafe { NAMED.get(key) }.map_or(UNLABELLED, |named| endpoint_label(&named.labels, self.protocol, self.port))
+    }
+}
+
+/// Where a session's resolver listens; see [`agent_guard_common::egress::resolver`].
+#[inline(always)]
+pub fn resolver_of(session: u32) -> u64 {
+    RESOLVERS.get_ptr(session).map_or(0, |resolver| {
+        // SAFETY: the map's value is valid until the program ends, and an aligned u64 is read whole.
+        unsafe { core::ptr::read_volatile(resolver) }
+    })
+}
+
+/// Whether a socket is in the network namespace in which the resolvers listen.
+#[inline(always)]
+fn is_here(sock: Pointer) -> bool {
+    let network = sock.follow(&member::SOCK_NETWORK);
+    !network.is_null() && network.load::<u64>(&member::NETWORK_COOKIE) == control(NETWORK)
+}
+
+/// What a socket speaks, as policies name it.
+#[inline(always)]
+fn protocol(sock: Pointer) -> u16 {
+    match sock.load(&member::SOCK_PROTOCOL) {
+        // To whoever is at the other end it is TCP.
+        IPPROTO_MPTCP => IPPROTO_TCP,
+        // What a policy says of UDP holds for it.
+        IPPROTO_UDPLITE => IPPROTO_UDP,
+        protocol => protocol,
+    }
 }
 
 /// What an address argument turned out to be.
@@ -60,31 +154,20 @@ impl Destination {
     /// Reads a kernel copy of a socket address. `unspec_is_address`: `sendto` takes AF_UNSPEC for the socket's
     /// own family (net/ipv4/udp.c, `udp_sendmsg`), `connect` takes it for a disconnect.
     #[inline(always)]
-    pub fn read(socket: Pointer, address: u64, unspec_is_address: bool) -> Self {
+    pub fn read(sock: Pointer, address: u64, unspec_is_address: bool, session: u32) -> Self {
         let mut raw = SocketAddress { family: 0, port: [0; 2], first: [0; 4], address: [0; 16], scope: 0 };
         if !copy(&mut raw, address) {
-            return Self::Unreadable;
-        }
-        let sock = socket.follow(&member::SOCKET_SOCK);
-        // The verifier asks; the kernel never calls with a socket that is not set up.
-        if sock.is_null() {
             return Self::Unreadable;
         }
         let mut family = raw.family;
         if family == AF_UNSPEC && unspec_is_address {
             family = sock.load(&member::SOCK_FAMILY);
         }
-        let protocol = match sock.load(&member::SOCK_PROTOCOL) {
-            // To whoever is at the other end it is TCP.
-            IPPROTO_MPTCP => IPPROTO_TCP,
-            // What a policy says of UDP holds for it.
-            IPPROTO_UDPLITE => IPPROTO_UDP,
-            protocol => protocol,
-        };
+        let protocol = protocol(sock);
         let port = u16::from_be_bytes(raw.port);
         match family {
-            AF_INET => Self::Endpoint(Endpoint { address: meant(mapped(raw.first)), port, protocol }),
-            AF_INET6 => Self::Endpoint(Endpoint { address: meant(raw.address), port, protocol }),
+            AF_INET => Self::Endpoint(Endpoint { address: meant(mapped(raw.first)), port, protocol, session }),
+            AF_INET6 => Self::Endpoint(Endpoint { address: meant(raw.address), port, protocol, session }),
             _ => Self::Elsewhere,
         }
     }
@@ -122,7 +205,8 @@ impl Object for Endpoint {
     fn labels(&self, slot: u32, _: Operation) -> Result<[u16; 2], Reason> {
         let key = Key::new(ENDPOINT_SLOT_BITS + 128, EndpointKey { slot: slot.to_be(), address: self.address });
         let label = ENDPOINTS.get(&key).map_or(UNLABELLED, |ranges| endpoint_label(ranges, self.protocol, self.port));
-        Ok([label, label])
+        let by_name = self.label_by_name(slot, label);
+        Ok([label, if by_name == UNLABELLED { label } else { by_name }])
     }
 
     #[inline(always)]

@@ -20,7 +20,8 @@ use crate::question::{self, Standing};
 use crate::task::{self, TagPointer};
 
 const PASS: i32 = 0;
-const EPERM: i32 = -1;
+/// EPERM: the act is refused.
+pub const EPERM: i32 = -1;
 /// ERESTARTNOINTR: the kernel runs the call again when the thread has been continued.
 pub const RESTART: i32 = -513;
 

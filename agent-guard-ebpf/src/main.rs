@@ -6,6 +6,7 @@
 
 mod arguments;
 mod call;
+mod connection;
 mod credential;
 mod emit;
 mod endpoint;

@@ -23,6 +23,7 @@ use crate::walk;
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFDIR: u16 = 0o040_000;
 const S_IFREG: u16 = 0o100_000;
+const S_IFSOCK: u16 = 0o140_000;
 const S_IFBLK: u16 = 0o060_000;
 const S_IFCHR: u16 = 0o020_000;
 
@@ -83,21 +84,6 @@ impl Entry {
         !acts.follow(&member::ACTS_ATOMIC_OPEN).is_null()
     }
 
-    /// The label of the device that a node stands for, whatever the node is called and wherever it lies.
-    #[inline(always)]
-    fn device_label(self, slot: u32) -> Option<u16> {
-        let kind = if self.is(S_IFBLK) {
-            BLOCK_DEVICE
-        } else if self.is(S_IFCHR) {
-            CHARACTER_DEVICE
-        } else {
-            return None;
-        };
-        let number: u32 = self.0.follow(&member::DENTRY_INODE).load(&member::INODE_DEVICE);
-        let label = lookup(kind, slot, u64::from(number)).or_else(|| lookup(kind, slot, ANY_DEVICE))?;
-        Some(label.label)
-    }
-
     /// The nearest label. `structural`: the act would move, replace or remove the entry itself, so what lies
     /// below speaks first.
     #[inline(always)]
@@ -139,18 +125,17 @@ impl Entry {
         walk::unpacked(walk::upper_label(entry.0.number(), dev, slot))
     }
 
-    /// The label of its place, and of what else it is: a device that its node stands for, or a file or a socket whose name
-    /// means something anywhere.
+    /// The label of its place, and of what else it is.
     #[inline(always)]
     fn and_itself(self, label: u16, slot: u32, operation: Operation) -> [u16; 2] {
-        let other = match operation {
-            Operation::Read | Operation::Write | Operation::Modify if self.is_regular() => {
-                name::label_anywhere(self.0.number(), slot, FILES_ANYWHERE) as u16
-            }
-            Operation::UnixConnect => name::label_anywhere(self.0.number(), slot, SOCKETS_ANYWHERE) as u16,
-            Operation::Read | Operation::Write | Operation::Modify => self.device_label(slot).unwrap_or(UNLABELLED),
-            _ => UNLABELLED,
-        };
+        let inode = self.0.follow(&member::DENTRY_INODE);
+        if !matches!(operation, Operation::Read | Operation::Write | Operation::Modify | Operation::UnixConnect)
+            || inode.is_null()
+        {
+            return [label; 2];
+        }
+        let mode = u32::from(inode.load::<u16>(&member::INODE_MODE));
+        let other = label_itself(self.0.number(), slot, mode, inode.load(&member::INODE_DEVICE)) as u16;
         [label, if other == UNLABELLED { label } else { other }]
     }
 
@@ -201,6 +186,22 @@ pub extern "C" fn named_label(entry: u64, dev: u32, slot: u32, ino: u64) -> u64 
         Some(label) => u64::from(label.label) | u64::from(label.above) << 16,
         None => 0,
     }
+}
+
+/// The label of what an entry is, wherever it lies: of the device that its node stands for, or of a file or a socket whose
+/// name means something; `UNLABELLED` for none. `entry` is the entry's address. A global function as well.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn label_itself(entry: u64, slot: u32, mode: u32, device: u32) -> u64 {
+    let kind = match mode as u16 & S_IFMT {
+        S_IFREG => return name::label_anywhere(entry, slot, FILES_ANYWHERE),
+        S_IFSOCK => return name::label_anywhere(entry, slot, SOCKETS_ANYWHERE),
+        S_IFBLK => BLOCK_DEVICE,
+        S_IFCHR => CHARACTER_DEVICE,
+        _ => return u64::from(UNLABELLED),
+    };
+    let label = lookup(kind, slot, u64::from(device)).or_else(|| lookup(kind, slot, ANY_DEVICE));
+    u64::from(label.map_or(UNLABELLED, |label| label.label))
 }
 
 #[inline(always)]

@@ -17,9 +17,9 @@ use crate::maps::{NAMES, SOCKETS};
 use crate::name::bytes_hash;
 use crate::object::{Entry, Seldom};
 
-/// `struct sockaddr_un`: the family, and the longest name.
+/// `struct sockaddr_un`: the family, and more than the longest name, which has 108 bytes: a power of two.
 const FAMILY_BYTES: u32 = 2;
-const NAME_BYTES: usize = 108;
+const NAME_BYTES: usize = 128;
 
 /// Where the socket at the other end can be found.
 pub enum Place {
@@ -76,7 +76,8 @@ impl Name {
     /// Copies the name; what lies behind it stays zero.
     #[inline(always)]
     fn copy(&self, to: &mut [u8; NAME_BYTES]) -> bool {
-        let length = if self.length > NAME_BYTES as u32 { NAME_BYTES as u32 } else { self.length };
+        // A comparison gets lost on the way through the compiler; the mask stays. No name is as long as the buffer.
+        let length = self.length & (NAME_BYTES as u32 - 1);
         // SAFETY: the buffer holds as many bytes; the helper checks the address.
         let result =
             unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), length, self.bytes as *const core::ffi::c_void) };
@@ -157,7 +158,7 @@ impl Object for Name {
         let mut name = [0; NAME_BYTES];
         if self.length != 0 && self.copy(&mut name) {
             event.path[..NAME_BYTES].copy_from_slice(&name);
-            event.head.path_bytes = if self.length > NAME_BYTES as u32 { NAME_BYTES as u32 } else { self.length };
+            event.head.path_bytes = self.length & (NAME_BYTES as u32 - 1);
         }
     }
 }

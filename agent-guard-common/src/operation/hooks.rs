@@ -4,8 +4,8 @@
 
 use super::Operation::{
     self, Attribute, Bpf, Chmod, Chown, Command, Connect, Create, Delete, Exec, Handle, IoUring, Keyring, Kill, Link,
-    Modify, Module, Mount, Perf, Quota, RawIo, RawSocket, Read, Reboot, Rename, Schedule, Swap, Terminal, Time, Trace,
-    Truncate, UnixConnect, UserFault, Write,
+    Modify, Module, Mount, Perf, Quota, RawIo, RawSocket, Read, Reboot, Rename, Resolve, Schedule, Swap, Terminal,
+    Time, Trace, Truncate, UnixConnect, UserFault, Write,
 };
 
 /// How a program is attached.
@@ -15,6 +15,8 @@ pub enum Attachment {
     Lsm,
     /// To the kernel tracepoint of the program's name.
     Tracepoint,
+    /// To every socket address of this host, at the point that the program's name says (BPF_PROG_TYPE_CGROUP_SOCK_ADDR).
+    Address,
     /// To the end of the kernel function of the program's name: it judges nothing, and sees what came of it.
     Exit,
 }
@@ -51,6 +53,11 @@ const fn end(name: &'static str, operations: &'static [Operation]) -> Hook {
 /// A hook that everybody meets at every turn.
 const fn on_demand(name: &'static str, operations: &'static [Operation]) -> Hook {
     Hook { on_demand: true, ..lsm(name, operations) }
+}
+
+/// What sends lookups of names to the daemon.
+const fn address(name: &'static str) -> Hook {
+    Hook { attachment: Attachment::Address, ..on_demand(name, &[Resolve]) }
 }
 
 /// Every program, in the order in which they are attached: the tree first, so that no task escapes its tag.
@@ -106,10 +113,19 @@ pub const HOOKS: &[Hook] = &[
     lsm("task_setrlimit", &[Schedule]),
     lsm("socket_connect", &[Connect]),
     lsm("socket_sendmsg", &[Connect]),
+    lsm("socket_listen", &[Connect]),
     lsm("socket_create", &[RawSocket]),
     lsm("socket_post_create", &[UnixConnect]),
     lsm("unix_stream_connect", &[UnixConnect]),
     lsm("unix_may_send", &[UnixConnect]),
+    address("connect4"),
+    address("connect6"),
+    address("sendmsg4"),
+    address("sendmsg6"),
+    address("recvmsg4"),
+    address("recvmsg6"),
+    address("getpeername4"),
+    address("getpeername6"),
     end("vfs_unlink", &[Delete]),
     end("vfs_rmdir", &[Delete]),
     end("vfs_rename", &[Rename]),

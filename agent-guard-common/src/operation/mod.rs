@@ -23,6 +23,8 @@ pub enum Target {
     Command,
     /// A network endpoint.
     Endpoint,
+    /// The name of a host.
+    Name,
     /// A unix socket that somebody outside the session serves.
     Socket,
     /// A process outside the session.
@@ -144,6 +146,8 @@ operations! {
     Modify = 31, "modify", Content, holdable: false;
     /// Using the kernel's keyrings: looking for keys, reading, changing and removing them.
     Keyring = 32, "keyring", Call, holdable: false;
+    /// Looking up a name. The daemon judges it, which does the lookup.
+    Resolve = 33, "resolve", Name, holdable: false;
 }
 
 impl Operation {
@@ -165,15 +169,15 @@ impl Operation {
     #[inline(always)]
     #[must_use]
     pub const fn has_conditions(self) -> bool {
-        matches!(self, Self::Connect | Self::UnixConnect)
+        matches!(self, Self::Connect | Self::UnixConnect | Self::Resolve)
     }
 
-    /// Whether rules must name it: it is judged so often, and by a hook that costs everybody so much, that `all` and a
-    /// profile's default leave it out.
+    /// Whether rules must name it: it is judged by a hook that costs everybody so much that `all` and a profile's default
+    /// leave it out.
     #[inline(always)]
     #[must_use]
     pub const fn must_be_named(self) -> bool {
-        matches!(self, Self::Modify)
+        matches!(self, Self::Modify | Self::Resolve)
     }
 }
 

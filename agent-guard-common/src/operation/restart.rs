@@ -35,9 +35,11 @@ impl Operation {
             // link, linkat
             (Self::Link, false) => matches!(call, 86 | 265),
             (Self::Link, true) => matches!(call, 9 | 303),
-            // connect, sendto, sendmsg, sendmmsg
-            (Self::Connect | Self::UnixConnect, false) => matches!(call, 42 | 44 | 46 | 307),
-            (Self::Connect | Self::UnixConnect, true) => matches!(call, 362 | 369 | 370 | 345 | SOCKETCALL),
+            // connect, sendto, sendmsg, sendmmsg; write and writev on a connection
+            (Self::Connect, false) => matches!(call, 42 | 44 | 46 | 307 | 1 | 20),
+            (Self::Connect, true) => matches!(call, 362 | 369 | 370 | 345 | SOCKETCALL | 4 | 146),
+            (Self::UnixConnect, false) => matches!(call, 42 | 44 | 46 | 307),
+            (Self::UnixConnect, true) => matches!(call, 362 | 369 | 370 | 345 | SOCKETCALL),
             // execve, execveat
             (Self::Exec | Self::Command, false) => matches!(call, 59 | 322),
             (Self::Exec | Self::Command, true) => matches!(call, 11 | 358),
@@ -69,7 +71,8 @@ impl Operation {
                 | Self::Terminal
                 | Self::RawSocket
                 | Self::Modify
-                | Self::Keyring,
+                | Self::Keyring
+                | Self::Resolve,
                 _,
             ) => false,
         }

@@ -7,6 +7,7 @@ mod attribute;
 mod descriptor;
 mod exec;
 mod file;
+mod lookup;
 mod mount;
 mod net;
 mod outcome;

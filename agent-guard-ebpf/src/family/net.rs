@@ -1,11 +1,13 @@
 //! The network: connections, datagrams that name where they go, and sockets that let no hook see where.
 
 use agent_guard_common::operation::Operation;
+use agent_guard_common::session::state;
 use agent_guard_common::verdict::Reason;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use crate::call::Call;
+use crate::connection::Memory;
 use crate::credential;
 use crate::endpoint::{Destination, Endpoint};
 use crate::hook::{self, Caller, Finding};
@@ -14,20 +16,55 @@ use crate::kernel::{Pointer, member};
 /// net/socket.c, `__sys_connect_file(sock, address, addrlen)`. The address is the kernel's own copy.
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(context: LsmContext) -> i32 {
-    let socket = Pointer::new(context.arg::<*const u8>(0));
-    reach(socket, context.arg::<u64>(1), false)
-}
-
-/// net/socket.c, `__sock_sendmsg(sock, msg, size)`: only messages that name a destination. This is unconnected
-/// UDP, and TCP Fast Open, which meets no `socket_connect`.
-#[lsm(hook = "socket_sendmsg")]
-pub fn socket_sendmsg(context: LsmContext) -> i32 {
-    let message = Pointer::new(context.arg::<*const u8>(1));
-    let name: u64 = message.load(&member::MSG_NAME);
-    if name == 0 || message.load::<i32>(&member::MSG_NAME_LEN) == 0 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let sock = Pointer::new(context.arg::<*const u8>(0)).follow(&member::SOCKET_SOCK);
+    // The verifier asks; the kernel never calls with a socket that is not set up.
+    if sock.is_null() {
         return 0;
     }
-    reach(Pointer::new(context.arg::<*const u8>(0)), name, true)
+    let result = reach(&caller, sock, context.arg::<u64>(1), false);
+    // From here on it is the caller's own connection, and what is sent on it has been judged.
+    if result == 0
+        && let Some(memory) = Memory::of(sock)
+    {
+        memory.change(|state| state.listens = 0);
+        memory.settle(&caller);
+    }
+    result
+}
+
+/// net/socket.c, `__sock_sendmsg(sock, msg, size)`: messages that name a destination (unconnected UDP, and TCP Fast Open,
+/// which meets no `socket_connect`), and those on a connection that was made before something else became true.
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(context: LsmContext) -> i32 {
+    let Some(caller) = Caller::current() else { return 0 };
+    let socket = Pointer::new(context.arg::<*const u8>(0));
+    let sock = socket.follow(&member::SOCKET_SOCK);
+    if sock.is_null() {
+        return 0;
+    }
+    let message = Pointer::new(context.arg::<*const u8>(1));
+    let name: u64 = message.load(&member::MSG_NAME);
+    if name != 0 && message.load::<i32>(&member::MSG_NAME_LEN) != 0 {
+        return reach(&caller, sock, name, true);
+    }
+    // A socket without a file is the kernel's own: a file system's, which the caller has not asked to send.
+    if socket.follow(&member::SOCKET_FILE).is_null() { 0 } else { go_on(&caller, sock) }
+}
+
+/// net/socket.c, `__sys_listen(sock, backlog)`: whoever connects to it was not reached by the session.
+#[lsm(hook = "socket_listen")]
+pub fn socket_listen(context: LsmContext) -> i32 {
+    if Caller::current().is_some() {
+        let sock = Pointer::new(context.arg::<*const u8>(0)).follow(&member::SOCKET_SOCK);
+        if !sock.is_null()
+            && is_internet(sock)
+            && let Some(memory) = Memory::begun(sock)
+        {
+            memory.change(|state| state.listens = 1);
+        }
+    }
+    0
 }
 
 /// net/socket.c, `__sock_create(family, type, protocol, kernel)`.
@@ -58,14 +95,59 @@ const fn is_seen(family: u32, kind: u32, protocol: u32) -> bool {
 }
 
 #[inline(always)]
-fn reach(socket: Pointer, address: u64, unspec_is_address: bool) -> i32 {
-    let Some(caller) = Caller::current() else { return 0 };
-    match Destination::read(socket, address, unspec_is_address) {
-        Destination::Endpoint(endpoint) => credential::reach(&caller, &endpoint, Operation::Connect),
+fn reach(caller: &Caller, sock: Pointer, address: u64, unspec_is_address: bool) -> i32 {
+    let session = caller.tag.part(|tag| tag.session);
+    match Destination::read(sock, address, unspec_is_address, session) {
+        Destination::Endpoint(endpoint) => reach_endpoint(caller, sock, &endpoint),
         Destination::Elsewhere => 0,
         Destination::Unreadable => {
             let finding = Finding::undecided(Operation::Connect, Reason::Undecided);
-            hook::conclude(&caller, &Endpoint::UNKNOWN, &finding, 1)
+            hook::conclude(caller, &Endpoint::UNKNOWN, &finding, 1)
         }
     }
+}
+
+/// Judges a destination; a lookup of a name is the resolver's to judge, and is sent there.
+#[inline(always)]
+fn reach_endpoint(caller: &Caller, sock: Pointer, endpoint: &Endpoint) -> i32 {
+    if caller.state == state::ACTIVE && endpoint.is_lookup(sock) {
+        let Some(memory) = Memory::begun(sock) else { return hook::EPERM };
+        memory.change(|state| {
+            state.session = caller.tag.part(|tag| tag.session);
+            state.resolves = 1;
+        });
+        return 0;
+    }
+    // What cannot be remembered is judged again with each message.
+    let _ = Memory::begun(sock);
+    credential::reach(caller, endpoint, Operation::Connect)
+}
+
+/// Judges what is sent on a connection, unless that was done and holds.
+#[inline(always)]
+fn go_on(caller: &Caller, sock: Pointer) -> i32 {
+    // A halted session is frozen as a whole; here it could not always be parked.
+    if caller.state == state::HALTED || !is_internet(sock) {
+        return 0;
+    }
+    if Memory::of(sock).is_some_and(|memory| memory.part(|state| state.listens) != 0 || memory.is_settled(caller)) {
+        return 0;
+    }
+    let Some(endpoint) = Endpoint::peer(sock, caller.tag.part(|tag| tag.session)) else { return 0 };
+    if endpoint.is_resolver() {
+        return 0;
+    }
+    let result = credential::reach(caller, &endpoint, Operation::Connect);
+    if result == 0
+        && let Some(memory) = Memory::begun(sock)
+    {
+        memory.settle(caller);
+    }
+    result
+}
+
+/// include/linux/socket.h: AF_INET and AF_INET6.
+#[inline(always)]
+fn is_internet(sock: Pointer) -> bool {
+    matches!(sock.load::<u16>(&member::SOCK_FAMILY), 2 | 10)
 }

@@ -37,6 +37,8 @@ pub enum What {
     Audited,
     /// An act passed, and its session has a credential of another environment from here on.
     Credentialed,
+    /// A session asks for names as if it sent something in them; `reason` says how.
+    Tunnelling,
     /// A process was killed, since it executed what was not approved.
     Killed,
     /// A session started.

@@ -156,9 +156,11 @@ impl Daemon {
         reply: Option<Reply<types::PolicyStatus>>,
     ) {
         let now = clock::now();
-        let profiles = self.sessions.profiles();
-        let replaced =
-            prepared.and_then(|prepared| self.policy.replace(prepared, &mut self.kernel, profiles, now.wall));
+        let kept = self.kept();
+        let replaced = prepared.and_then(|prepared| self.policy.replace(prepared, &mut self.kernel, kept, now.wall));
+        if replaced.is_ok() {
+            self.open_all_lookups();
+        }
         self.clockwork.reloading(false);
         let (what, reason) = match &replaced {
             Ok(()) => (What::PolicyLoaded, format!("generation {}", self.policy.compiled.generation)),

@@ -98,9 +98,15 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
     let Context { question, object, root, mounts, labelled, suspicion } = context;
     let foreign = proc::mountinfo(question.act.process.pid, MOUNTINFO_BYTES);
     let foreign = foreign.map(|table| Mounts::parse(&table)).unwrap_or_default();
-    let shown = names::object(&object, &[&mounts, &foreign]);
     let process = session::describe(question.act.process.clone(), root);
-    let act = Act { object: shown.object, other: shown.other, cut: shown.cut, process, ..Act::clone(&question.act) };
+    let act = Act { process, ..Act::clone(&question.act) };
+    // Only paths look different from another mount namespace.
+    let act = if matches!(object, Object::Endpoint { .. }) {
+        act
+    } else {
+        let shown = names::object(&object, &[&mounts, &foreign]);
+        Act { object: shown.object, other: shown.other, cut: shown.cut, ..act }
+    };
     let destroys = matches!(act.operation, Operation::Delete | Operation::Rename);
     let weighed = (destroys && !act.cut).then(|| heaviest(&act.object, &labelled));
     let question = Question { act: Arc::new(act), ..question };
@@ -248,7 +254,7 @@ mod tests {
         let act = Act {
             session: None,
             operation: Operation::Connect,
-            object: String::new(),
+            object: "tcp 127.0.0.1:80 (www.example)".to_owned(),
             other: None,
             cut: false,
             label: "data".to_owned(),
@@ -289,7 +295,7 @@ mod tests {
     async fn a_question_that_was_examined_leaves_its_seat() {
         let seats = Arc::new(Semaphore::new(1));
         let question = gather(context(), Arc::clone(&seats)).await;
-        assert_eq!((question.ruling, question.act.object.as_str()), (Ruling::Ask, "tcp 127.0.0.1:80"));
+        assert_eq!((question.ruling, question.act.object.as_str()), (Ruling::Ask, "tcp 127.0.0.1:80 (www.example)"));
         assert!(question.act.process.exe.is_some());
         let seat = tokio::time::timeout(Duration::from_secs(5), seats.acquire()).await;
         assert!(seat.expect("is free").is_ok());

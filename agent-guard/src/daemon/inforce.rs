@@ -14,6 +14,7 @@ use agent_guard_common::hash::SipKey;
 use jiff::Timestamp;
 
 use super::looks::Looks;
+use super::lookups::{self, Hearing};
 use super::places::Places;
 use super::resolve;
 use crate::kernel::support::{self, Support};
@@ -83,6 +84,15 @@ pub(super) struct Prepared {
     hosts: BTreeMap<String, Vec<IpAddr>>,
 }
 
+/// What a policy that is put in force must keep, since sessions run.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The indices of their profiles.
+    pub(super) profiles: BTreeMap<String, u32>,
+    /// The addresses that they know by names.
+    pub(super) hearings: Vec<Hearing>,
+}
+
 /// The policy in force.
 #[derive(Debug)]
 pub(super) struct InForce {
@@ -139,11 +149,11 @@ impl InForce {
         path: PathBuf,
         prepared: Prepared,
         kernel: &mut Kernel,
-        profiles: BTreeMap<String, u32>,
+        kept: Kept,
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let Prepared { checked, places, hosts } = prepared;
-        let compiled = install(kernel, &checked, &places, &hosts, profiles)?;
+        let compiled = install(kernel, &checked, &places, &hosts, kept)?;
         places.tell(&Places::default());
         Ok(Self { path, loaded_at: now, checked, places, hosts, compiled, previous: None })
     }
@@ -153,12 +163,12 @@ impl InForce {
         &mut self,
         prepared: Prepared,
         kernel: &mut Kernel,
-        profiles: BTreeMap<String, u32>,
+        kept: Kept,
         now: Timestamp,
     ) -> Result<(), Failure> {
         let Prepared { checked, places, hosts } = prepared;
         let places = places.keeping(&self.places);
-        let compiled = install(kernel, &checked, &places, &hosts, profiles)?;
+        let compiled = install(kernel, &checked, &places, &hosts, kept)?;
         self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         places.tell(&self.places);
         (self.checked, self.places, self.hosts, self.loaded_at) = (checked, places, hosts, now);
@@ -166,16 +176,11 @@ impl InForce {
     }
 
     /// Takes a new look at the policy's paths into account. What has not changed is not installed again.
-    pub(super) fn refresh(
-        &mut self,
-        places: Places,
-        kernel: &mut Kernel,
-        profiles: BTreeMap<String, u32>,
-    ) -> Result<bool, Failure> {
+    pub(super) fn refresh(&mut self, places: Places, kernel: &mut Kernel, kept: Kept) -> Result<bool, Failure> {
         let places = places.keeping(&self.places);
         let has_changed = places.facts != self.places.facts;
         if has_changed {
-            let compiled = install(kernel, &self.checked, &places, &self.hosts, profiles)?;
+            let compiled = install(kernel, &self.checked, &places, &self.hosts, kept)?;
             self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         }
         places.tell(&self.places);
@@ -228,13 +233,13 @@ fn install(
     checked: &Checked,
     places: &Places,
     hosts: &BTreeMap<String, Vec<IpAddr>>,
-    profiles: BTreeMap<String, u32>,
+    kept: Kept,
 ) -> Result<Arc<Compiled>, Failure> {
     let generation = kernel.generation().wrapping_add(1);
     let key: SipKey = kernel.key();
     let (homes, paths) = (places.homes.clone(), places.facts.clone());
-    let facts = Facts { generation, key, profiles, homes, paths, hosts: hosts.clone() };
+    let facts = Facts { generation, key, profiles: kept.profiles, homes, paths, hosts: hosts.clone() };
     let compiled = policy::compile(checked, &facts)?;
-    kernel.install(&compiled)?;
+    kernel.install(&compiled, &lookups::labels(&kept.hearings, &compiled))?;
     Ok(Arc::new(compiled))
 }

@@ -12,6 +12,7 @@ mod gather;
 mod gathering;
 mod inforce;
 mod looks;
+mod lookups;
 mod names;
 mod notices;
 mod places;
@@ -34,8 +35,9 @@ pub use self::inforce::Failure as PolicyFailure;
 use self::effects::Waiting;
 use self::folding::Folding;
 use self::gathering::Gathering;
-use self::inforce::{InForce, Prepared};
+use self::inforce::{InForce, Kept, Prepared};
 use self::looks::Looks;
+use self::lookups::Lookups;
 use self::notices::Notices;
 use self::places::Places;
 use self::resume::Wakes;
@@ -45,6 +47,7 @@ use crate::api::server::{self, Listeners};
 use crate::api::{Reply, types};
 use crate::audit::{self, Entry, What};
 use crate::decision::{CallId, Question, State};
+use crate::dns::Ask;
 use crate::kernel::events::KernelEvent;
 use crate::kernel::{self, EventReader, Kernel};
 use crate::session::{Registry, SessionKey};
@@ -103,6 +106,8 @@ enum Event {
     Kernel(Vec<KernelEvent>),
     /// A client asks for something.
     Call(Incoming),
+    /// A session looks a name up, or is about to hear what it stands for.
+    Lookup(Ask),
     /// Work beside the loop is done.
     Done(Done),
     /// A signal.
@@ -139,6 +144,7 @@ struct Daemon {
     notices: Notices,
     clockwork: Clockwork,
     looks: Looks,
+    lookups: Lookups,
     /// Questions that are being completed.
     gathering: Gathering,
     /// Callers that wait for an effect.
@@ -193,7 +199,9 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     let prepared = inforce::prepare(config.policy.clone(), looks.clone()).await?;
     let (kernel, mut events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
     let (results, done) = mpsc::channel(RESULTS);
-    let mut daemon = Daemon::start(config, prepared, kernel, log, Beside { looks, results }).await?;
+    let (ask, asks) = mpsc::channel(lookups::ASKS);
+    let beside = Beside { looks, lookups: Lookups::new(ask), results };
+    let mut daemon = Daemon::start(config, prepared, kernel, log, beside).await?;
     let (calls, incoming) = mpsc::channel(CALLS);
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(server::serve(listeners, calls, async move {
@@ -206,7 +214,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     daemon.wake_all();
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
-    let ended = daemon.turn(Sources { events, incoming, done, signals, mounts }).await;
+    let ended = daemon.turn(Sources { events, incoming, asks, done, signals, mounts }).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     daemon.record_folded(u64::MAX);
     daemon.record(&Entry::new(clock::now(), What::DaemonStopped));
@@ -222,6 +230,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
 struct Sources {
     events: EventReader,
     incoming: mpsc::Receiver<Incoming>,
+    asks: mpsc::Receiver<Ask>,
     done: mpsc::Receiver<Done>,
     signals: Inbox,
     mounts: MountChanges,
@@ -230,6 +239,7 @@ struct Sources {
 /// What work beside the loop needs.
 struct Beside {
     looks: Looks,
+    lookups: Lookups,
     results: mpsc::Sender<Done>,
 }
 
@@ -243,6 +253,7 @@ impl Sources {
             signal = self.signals.next() => Event::Signal(signal.map_err(Error::Start)?.signal),
             () = tokio::time::sleep(wait) => Event::Tick,
             Some(done) = self.done.recv() => Event::Done(done),
+            Some(ask) = self.asks.recv() => Event::Lookup(ask),
             changed = self.mounts.next() => changed.map(|()| Event::MountsChanged).map_err(Error::Mounts)?,
             events = self.events.next() => Event::Kernel(events?),
             incoming = self.incoming.recv() => Event::Call(incoming.ok_or(Error::ApiGone)?),
@@ -268,7 +279,10 @@ impl Daemon {
         }
         let sessions = tree::recover(&config.cgroup_dir, &records, &running)?;
         let now = clock::now();
-        let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, sessions.profiles(), now.wall)?;
+        let mut lookups = beside.lookups;
+        lookups.restore(&kernel, &sessions)?;
+        let kept = Kept { profiles: sessions.profiles(), hearings: lookups.hearings(&sessions) };
+        let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, kept, now.wall)?;
         kernel.heartbeat()?;
         kernel::selftest::run(&mut kernel).await?;
         let seed = u32::from_le_bytes(random::bytes().map_err(Error::Start)?);
@@ -285,6 +299,7 @@ impl Daemon {
             notices: Notices::default(),
             clockwork: Clockwork::default(),
             looks: beside.looks,
+            lookups,
             gathering: Gathering::default(),
             waiting: BTreeMap::new(),
             next_call: 0,
@@ -293,6 +308,8 @@ impl Daemon {
             results: beside.results,
         };
         daemon.find_halted();
+        // As soon as can be: meanwhile the lookups of running sessions fail.
+        daemon.open_all_lookups();
         Ok(daemon)
     }
 
@@ -303,6 +320,7 @@ impl Daemon {
                 Event::Kernel(events) => events.into_iter().for_each(|event| self.kernel_event(event)),
                 Event::Call(incoming) => self.call(incoming),
                 Event::Done(done) => self.done(done),
+                Event::Lookup(ask) => self.lookup(ask),
                 Event::Signal(Signal::SIGHUP) => self.reload(None),
                 Event::Signal(_) => return Ok(()),
                 Event::MountsChanged => self.clockwork.mounts_changed(),

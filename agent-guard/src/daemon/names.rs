@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::inforce::InForce;
+use super::lookups::Lookups;
 use crate::decision::{Key, Task};
 use crate::kernel::events::{self, KernelPath, Object, Socket, TaskId};
 use crate::session::{self, Act, Mounts, Registry, Rule, SessionKey, Shown};
@@ -66,9 +67,15 @@ fn call(number: u64, compat: bool) -> String {
 }
 
 /// An act with its names.
-pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry) -> Act {
+pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lookups: &Lookups) -> Act {
     let key = SessionKey { slot: event.session, serial: event.serial };
-    let named = object(&event.object, &[&policy.places.mounts]);
+    let mut named = object(&event.object, &[&policy.places.mounts]);
+    if let Object::Endpoint { address, .. } = &event.object {
+        let known_as = lookups.names(event.session, address.ip());
+        if !known_as.is_empty() {
+            named.object.push_str(&format!(" ({})", known_as.join(", ")));
+        }
+    }
     let rule = policy.rule(event.generation, event.rule);
     Act {
         session: sessions.stamp(key),
@@ -88,6 +95,6 @@ pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry) ->
 }
 
 /// What an audit record or notice shares of an act.
-pub(super) fn shared(event: &events::Act, policy: &InForce, sessions: &Registry) -> Arc<Act> {
-    Arc::new(act(event, policy, sessions))
+pub(super) fn shared(event: &events::Act, policy: &InForce, sessions: &Registry, lookups: &Lookups) -> Arc<Act> {
+    Arc::new(act(event, policy, sessions, lookups))
 }

@@ -177,6 +177,7 @@ impl Daemon {
         let cgroup = cgroup.map_err(|failure| Refusal::Failed(failure.to_string()))?;
         let written = self.kernel.begin_session(key.slot, record);
         written.map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.open_lookups(key)?;
         Ok(cgroup)
     }
 
@@ -195,6 +196,9 @@ impl Daemon {
     pub(super) fn end_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.end(key) else { return };
         self.doomed.remove(&key);
+        if let Err(error) = self.lookups.close(&mut self.kernel, key.slot) {
+            tracing::error!(%error, session = %session.stamp.id, "what a session knew cannot be forgotten");
+        }
         if let Err(error) = self.kernel.write_session(key.slot, &SessionRecord::ZERO) {
             tracing::error!(%error, session = %session.stamp.id, "a session's end cannot be written");
         }

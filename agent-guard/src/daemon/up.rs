@@ -55,7 +55,7 @@ impl Daemon {
         if self.gathering.has(key) {
             return;
         }
-        let act = names::act(&event, &self.policy, &self.sessions);
+        let act = names::act(&event, &self.policy, &self.sessions, &self.lookups);
         let rule = self.policy.rule(event.generation, event.rule);
         let timeout = rule.map_or_else(|| self.policy.checked.default_timeout(), |rule| rule.timeout);
         let question = gather::question(&event, act, u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
@@ -104,7 +104,7 @@ impl Daemon {
         if environments.is_empty() {
             return;
         }
-        let act = names::shared(event, &self.policy, &self.sessions);
+        let act = names::shared(event, &self.policy, &self.sessions, &self.lookups);
         let key = SessionKey { slot: event.session, serial: event.serial };
         let Some(session) = self.sessions.get_mut(key) else { return };
         for environment in environments {
@@ -149,7 +149,7 @@ impl Daemon {
         let entry = Entry {
             question: (event.question != 0).then_some(event.question),
             reason,
-            act: Some(names::shared(event, &self.policy, &self.sessions)),
+            act: Some(names::shared(event, &self.policy, &self.sessions, &self.lookups)),
             ..Entry::new(clock::now(), what)
         };
         self.record(&entry);
@@ -159,7 +159,7 @@ impl Daemon {
         let key = SessionKey { slot: event.session, serial: event.serial };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.counts.refused += 1;
-        let act = names::shared(event, &self.policy, &self.sessions);
+        let act = names::shared(event, &self.policy, &self.sessions, &self.lookups);
         let reason = act.rule.message.as_ref().map_or(why.clone(), |message| format!("{why}: {message}"));
         let notice = decision::Notice { told: Told::Refused, request: None, act: Some(act), reason: Some(reason) };
         self.notices.tell(key, view::notice(notice));

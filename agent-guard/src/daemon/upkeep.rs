@@ -18,7 +18,7 @@ use crate::system::{clock, memory};
 
 /// How often the machine is looked at, in nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
-/// How often memory that was freed is given back, in nanoseconds.
+/// How often memory that was freed is given back, and names that are over are forgotten, in nanoseconds.
 const TRIM_NS: u64 = 10_000_000_000;
 /// Time for an act that was just let pass, in nanoseconds.
 const SOON_NS: u64 = 10_000_000;
@@ -120,6 +120,7 @@ impl Daemon {
         if now >= self.clockwork.trim_ns {
             self.clockwork.trim_ns = now + TRIM_NS;
             memory::give_back();
+            self.look_after_lookups();
         }
         if now >= self.clockwork.look_ns {
             self.clockwork.look_ns = now + LOOK_NS;
@@ -230,8 +231,8 @@ impl Daemon {
             Err(failure) => return self.clockwork.is_blind(failure.to_string()),
         };
         self.clockwork.blind = None;
-        let profiles = self.sessions.profiles();
-        match self.policy.refresh(places, &mut self.kernel, profiles) {
+        let kept = self.kept();
+        match self.policy.refresh(places, &mut self.kernel, kept) {
             Ok(false) => {}
             Ok(true) => {
                 let reason =

@@ -18,7 +18,7 @@ use super::{load, pins};
 /// The kernel refuses one. Those before it stay, and judge by a policy that allows all of it.
 pub(super) fn attach(pins: &Path, demands: &BTreeSet<Operation>) -> Result<(), Error> {
     let directory = directory(pins)?;
-    let missing: Vec<&Hook> =
+    let missing: Vec<&'static Hook> =
         hooks().filter(|hook| is_needed(hook, demands) && !directory.join(hook.name).exists()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -26,7 +26,7 @@ pub(super) fn attach(pins: &Path, demands: &BTreeSet<Operation>) -> Result<(), E
     let mut object = load::object(&pins::maps(pins), &[])?;
     let btf = Btf::from_sys_fs().map_err(Error::ParseBtf)?;
     for hook in missing {
-        load::pin(load::attach_one(&mut object, hook, &btf)?, hook.name, &directory)?;
+        load::attach_one(&mut object, hook, &btf, &directory)?;
     }
     Ok(())
 }

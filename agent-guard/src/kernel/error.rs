@@ -106,6 +106,17 @@ pub enum Error {
         /// Where.
         path: PathBuf,
     },
+    /// A program on socket addresses cannot be attached.
+    #[error(
+        "cannot attach `{program}` to the root of the cgroups: {}; mount cgroup2 at /sys/fs/cgroup",
+        causes(source)
+    )]
+    AttachAddress {
+        /// The program.
+        program: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// A program is not in the object.
     #[error("the kernel object has no program `{program}`: it was built from other sources than the daemon")]
     NoProgram {

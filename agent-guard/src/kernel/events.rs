@@ -336,6 +336,7 @@ impl Record<'_> {
                 Object::File { dev, ino, path: path()?, directory: head.flags & flag::DIRECTORY != 0 }
             }
             Target::Socket => Object::Socket(self.socket(dev)?),
+            Target::Name => return Err("the kernel judges no lookups".to_owned()),
             Target::Process => {
                 let pid = u32::try_from(ino).ok().ok_or_else(|| format!("its process is {ino}"))?;
                 Object::Process { pid, comm: text(&head.address) }

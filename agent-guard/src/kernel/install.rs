@@ -2,6 +2,7 @@
 
 use agent_guard_common::control;
 use agent_guard_common::credential::label_index;
+use agent_guard_common::egress::NamedKey;
 use agent_guard_common::limits::LABELS;
 use agent_guard_common::map;
 use agent_guard_common::rule::{CommandKey, EndpointKey, InodeKey, NameKey, WordKey};
@@ -11,11 +12,12 @@ use aya::maps::{HashMap, MapData};
 
 use super::error::Error;
 use super::maps::{Maps, removed};
+use super::names::{self, KnownAddress};
 use crate::policy::Compiled;
 use crate::system;
 
 /// See [`super::Kernel::install`].
-pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
+pub(super) fn install(maps: &mut Maps, rules: &Compiled, known: &[KnownAddress]) -> Result<(), Error> {
     let current = u32::try_from(maps.control(control::GENERATION)).unwrap_or(0);
     if rules.generation != current.wrapping_add(1) {
         return Err(Error::Generation { given: rules.generation, current });
@@ -25,7 +27,7 @@ pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     let slot = rules.generation & 1;
     // An earlier attempt, or a daemon that was killed, may have left half a policy there.
     clear(maps, slot)?;
-    if let Err(error) = write(maps, rules) {
+    if let Err(error) = write(maps, rules, known) {
         clear(maps, slot)?;
         return Err(error);
     }
@@ -38,7 +40,7 @@ pub(super) fn install(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     Ok(())
 }
 
-fn write(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
+fn write(maps: &mut Maps, rules: &Compiled, known: &[KnownAddress]) -> Result<(), Error> {
     for (index, row) in &rules.rows {
         maps.matrix.set(*index, **row, 0).map_err(Error::write(map::MATRIX))?;
     }
@@ -55,6 +57,10 @@ fn write(maps: &mut Maps, rules: &Compiled) -> Result<(), Error> {
     for (bits, key, labels) in &rules.endpoints {
         maps.endpoints.insert(&Key::new(*bits, *key), labels, 0).map_err(Error::write(map::ENDPOINTS))?;
     }
+    for address in known {
+        names::write(maps, rules.generation, address)?;
+    }
+    names::write_unnamed(maps, rules)?;
     fill(&mut maps.commands, &rules.commands, map::COMMANDS)?;
     fill(&mut maps.words, &rules.words, map::WORDS)
 }
@@ -70,6 +76,7 @@ fn fill<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, records: &[(K, V)], na
 fn clear(maps: &mut Maps, slot: u32) -> Result<(), Error> {
     empty(&mut maps.inodes, map::INODES, |key: &InodeKey| key.slot == slot)?;
     empty(&mut maps.names, map::NAMES, |key: &NameKey| key.slot == slot)?;
+    empty(&mut maps.named, map::NAMED, |key: &NamedKey| key.slot == slot)?;
     empty(&mut maps.commands, map::COMMANDS, |key: &CommandKey| key.slot == slot)?;
     empty(&mut maps.words, map::WORDS, |key: &WordKey| key.slot == slot)?;
     let mut stale = Vec::new();
@@ -85,7 +92,7 @@ fn clear(maps: &mut Maps, slot: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn empty<K: Pod + Eq, V: Pod>(
+pub(super) fn empty<K: Pod + Eq, V: Pod>(
     map: &mut HashMap<MapData, K, V>,
     name: &'static str,
     is_stale: impl Fn(&K) -> bool,

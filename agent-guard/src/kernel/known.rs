@@ -45,7 +45,7 @@ impl Known {
         let is_there = |hook: &&Hook| match hook.attachment {
             Attachment::Lsm => types.has_hook(hook.name),
             // Older than BPF LSM.
-            Attachment::Tracepoint => true,
+            Attachment::Tracepoint | Attachment::Address => true,
             Attachment::Exit => types.has_function(hook.name),
         };
         Self {

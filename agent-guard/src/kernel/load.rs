@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use agent_guard_common::control;
@@ -9,7 +10,7 @@ use agent_guard_common::hash::SipKey;
 use agent_guard_common::map;
 use agent_guard_common::operation::{Attachment, HOOKS, Hook};
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, Lsm};
+use aya::programs::{BtfTracePoint, CgroupSockAddr, FExit, Lsm, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::error::Error;
@@ -111,7 +112,7 @@ fn attach(object: &mut Ebpf, known: &Known, links: &Path) -> Result<(), Error> {
             pins::create(&directory)?;
             let btf = Btf::from_sys_fs().map_err(Error::ParseBtf)?;
             for hook in hooks {
-                pin(attach_one(object, hook, &btf)?, hook.name, &directory)?;
+                attach_one(object, hook, &btf, &directory)?;
             }
         }
     }
@@ -131,8 +132,8 @@ fn names(hooks: &[&Hook]) -> BTreeSet<String> {
     hooks.iter().map(|hook| hook.name.to_owned()).collect()
 }
 
-/// Attaches a program of an object.
-pub(super) fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<FdLink, Error> {
+/// Attaches a program of an object, and pins it below its start.
+pub(super) fn attach_one(object: &mut Ebpf, hook: &'static Hook, btf: &Btf, directory: &Path) -> Result<(), Error> {
     let program = object.program_mut(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
     let refused = |source| Error::LoadProgram { program: hook.name, source: Box::new(source) };
     let detached = |source| Error::AttachProgram { program: hook.name, source: Box::new(source) };
@@ -141,30 +142,43 @@ pub(super) fn attach_one(object: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<Fd
         ($kind:ty) => {{
             let program: &mut $kind = program.try_into().map_err(refused)?;
             program.load(hook.name, btf).map_err(refused)?;
-            let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
-            tracing::debug!(program = hook.name, verified, "the kernel has verified a program");
+            tell_verified(hook, program.info().ok());
             let id = program.attach().map_err(detached)?;
-            Ok(program.take_link(id).map_err(detached)?.into())
+            FdLink::from(program.take_link(id).map_err(detached)?)
         }};
     }
-    match hook.attachment {
+    let link = match hook.attachment {
         Attachment::Lsm => attached!(Lsm),
         Attachment::Tracepoint => attached!(BtfTracePoint),
         Attachment::Exit => attached!(FExit),
-    }
+        Attachment::Address => {
+            let program: &mut CgroupSockAddr = program.try_into().map_err(refused)?;
+            program.load().map_err(refused)?;
+            tell_verified(hook, program.info().ok());
+            return link_addresses(hook, program.fd().map_err(detached)?.as_fd(), directory);
+        }
+    };
+    let path = directory.join(hook.name);
+    // The pin keeps the program attached; our own descriptor is not needed any more.
+    let pinned =
+        link.pin(&path).map_err(|source| Error::PinProgram { program: hook.name, path, source: Box::new(source) })?;
+    drop(pinned);
+    Ok(())
 }
 
-/// Pins an attached program below its start.
-pub(super) fn pin(link: FdLink, program: &'static str, directory: &Path) -> Result<(), Error> {
-    let path = directory.join(program);
-    match link.pin(&path) {
-        // The pin keeps the program attached; our own descriptor is not needed any more.
-        Ok(pinned) => {
-            drop(pinned);
-            Ok(())
-        }
-        Err(source) => Err(Error::PinProgram { program, path, source: Box::new(source) }),
-    }
+fn tell_verified(hook: &Hook, info: Option<ProgramInfo>) {
+    let verified = info.and_then(|info| info.verified_instruction_count());
+    tracing::debug!(program = hook.name, verified, "the kernel has verified a program");
+}
+
+/// Attaches a program to the root of the cgroups, and so for everybody, and pins that: aya makes a link of this kind that
+/// it does not let go of.
+fn link_addresses(hook: &'static Hook, program: BorrowedFd<'_>, directory: &Path) -> Result<(), Error> {
+    let failed = |source| Error::AttachAddress { program: hook.name, source };
+    let kind = system::bpf::address_kind(hook.name).ok_or(Error::NoProgram { program: hook.name })?;
+    let root = system::cgroup::root().map_err(failed)?;
+    let link = system::bpf::link(program, root.as_fd(), kind).map_err(failed)?;
+    system::bpf::pin(link.as_fd(), &directory.join(hook.name)).map_err(failed)
 }
 
 /// Makes the identity key once; a restarted daemon finds the one that pending questions were hashed with.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use agent_guard_common::answer::{Answer, AnswerKey};
+use agent_guard_common::egress::{Heard, HeardKey, Named, NamedKey, SocketState};
 use agent_guard_common::rule::{
     Alternatives, CommandKey, CommandTable, EndpointKey, EndpointLabels, InodeKey, InodeLabel, NameKey, ROWS, Row,
     WordKey,
@@ -34,6 +35,9 @@ pub(super) struct Maps {
     pub(super) inodes: HashMap<MapData, InodeKey, InodeLabel>,
     pub(super) names: HashMap<MapData, NameKey, InodeLabel>,
     pub(super) endpoints: LpmTrie<MapData, EndpointKey, EndpointLabels>,
+    pub(super) named: HashMap<MapData, NamedKey, Named>,
+    pub(super) heard: HashMap<MapData, HeardKey, Heard>,
+    pub(super) resolvers: Array<MapData, u64>,
     pub(super) commands: HashMap<MapData, CommandKey, CommandTable>,
     pub(super) words: HashMap<MapData, WordKey, u64>,
     pub(super) answers: HashMap<MapData, AnswerKey, Answer>,
@@ -65,6 +69,9 @@ impl Maps {
             inodes: take(object, map::INODES)?,
             names: take(object, map::NAMES)?,
             endpoints: take(object, map::ENDPOINTS)?,
+            named: take(object, map::NAMED)?,
+            heard: take(object, map::HEARD)?,
+            resolvers: take(object, map::RESOLVERS)?,
             commands: take(object, map::COMMANDS)?,
             words: take(object, map::WORDS)?,
             answers: take(object, map::ANSWERS)?,
@@ -123,6 +130,10 @@ const fn shape<K, V>(name: &'static str, entries: u32) -> Shape {
 const SHAPES: &[Shape] = &[
     shape::<u32, Tag>(map::TAGS, 0),
     shape::<u32, u64>(map::SOCKETS, 0),
+    shape::<u32, SocketState>(map::CONNECTIONS, 0),
+    shape::<u32, u64>(map::RESOLVERS, limits::SESSIONS),
+    shape::<NamedKey, Named>(map::NAMED, limits::NAMED),
+    shape::<HeardKey, Heard>(map::HEARD, limits::HEARD),
     shape::<u32, Enrolment>(map::ENROL, limits::ENROLMENTS),
     shape::<u32, SessionRecord>(map::SESSIONS, limits::SESSIONS),
     shape::<u32, u64>(map::TASKS, limits::SESSIONS),

@@ -12,6 +12,7 @@ mod install;
 mod known;
 mod load;
 mod maps;
+mod names;
 mod pins;
 pub mod selftest;
 pub mod support;
@@ -27,6 +28,7 @@ use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag, state
 
 pub use self::error::Error;
 pub use self::events::EventReader;
+pub use self::names::{HeardName, KnownAddress};
 pub use self::pins::detach;
 use crate::policy::Compiled;
 use crate::system;
@@ -70,15 +72,15 @@ impl Kernel {
         load::start(options)
     }
 
-    /// Puts a compiled policy in force: all of it, or nothing.
+    /// Puts a compiled policy in force, with what sessions know by names: all of it, or nothing.
     ///
     /// # Errors
     /// A program that it demands cannot be attached; or a map is full or cannot be written. The policy before stays in
     /// force.
-    pub fn install(&mut self, rules: &Compiled) -> Result<(), Error> {
+    pub fn install(&mut self, rules: &Compiled, known: &[KnownAddress]) -> Result<(), Error> {
         // What a policy demands is there before it, and goes after it.
         demand::attach(&self.pins, &rules.demands)?;
-        install::install(&mut self.maps, rules)?;
+        install::install(&mut self.maps, rules, known)?;
         if let Err(error) = demand::detach_others(&self.pins, &rules.demands) {
             tracing::warn!(%error, "a program that no rule needs stays attached for now; it allows all");
         }

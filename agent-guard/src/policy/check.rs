@@ -11,11 +11,12 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use super::fault::Faults;
-use super::objects::{Objects, Seen, objects};
+use super::objects::{Addresses, Objects, Seen, objects};
 use super::read::At;
 use super::rules;
 use super::syntax;
 use super::value::text::Name;
+use super::value::word::NoAnswer;
 use super::variables::Stripping;
 
 /// What a held call waits when the policy does not say.
@@ -64,6 +65,8 @@ pub(super) struct Rule {
     pub(super) verdict: Verdict,
     pub(super) tier: Tier,
     pub(super) timeout: Duration,
+    /// How a lookup that it denies is answered.
+    pub(super) answer: NoAnswer,
     pub(super) message: Option<String>,
 }
 
@@ -101,9 +104,12 @@ impl Checked {
         rules.flat_map(|rule| rule.acts.keys().copied()).chain(left_out).collect()
     }
 
-    /// Those of them that are judged only because a rule names them.
+    /// Those of them that are judged only because the policy names them, lookups included where it speaks of names.
     pub(super) fn demands(&self) -> BTreeSet<Operation> {
-        self.operations().into_iter().filter(|operation| operation.must_be_named()).collect()
+        let named = self.operations().into_iter().filter(|operation| operation.must_be_named());
+        let mut endpoints = self.objects().filter_map(Objects::endpoints).flatten();
+        let hears = endpoints.any(|endpoint| matches!(endpoint.addresses, Addresses::Heard(_)));
+        named.chain(hears.then_some(Operation::Resolve)).collect()
     }
 
     /// The names of the profiles, in the order of the text.

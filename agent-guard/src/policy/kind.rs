@@ -33,7 +33,7 @@ impl Kind {
             Target::Content => &[Self::Paths, Self::Names, Self::Devices],
             Target::Entry | Target::Entries | Target::Program => &[Self::Paths],
             Target::Command => &[Self::Commands],
-            Target::Endpoint => &[Self::Endpoints],
+            Target::Endpoint | Target::Name => &[Self::Endpoints],
             Target::Socket => &[Self::Sockets],
             Target::Process | Target::Call => &[],
         }

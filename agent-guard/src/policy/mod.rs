@@ -9,6 +9,7 @@ mod compile;
 mod explain;
 mod fault;
 mod kind;
+mod lookup;
 mod objects;
 mod read;
 mod rules;
@@ -19,13 +20,16 @@ mod variables;
 
 pub use check::Checked;
 pub use compile::{
-    CommandPattern, CompileError, Compiled, Facts, LabelInfo, LabelKind, Link, Node, PathFacts, RuleInfo, compile,
+    CommandPattern, CompileError, Compiled, Facts, LabelInfo, LabelKind, Link, Names, Node, PathFacts, RuleInfo,
+    compile,
 };
 pub use explain::{ExplainError, Explanation, explain};
 pub use fault::Fault;
 pub use kind::Kind;
+pub use lookup::{Lookup, Ruling};
 pub use syntax::schema;
 pub use value::path::places;
+pub use value::word::NoAnswer;
 pub use variables::{Stripping, Variable};
 
 /// Reads a policy: its shape, then its meaning.
@@ -55,7 +59,7 @@ mod tests {
     fn the_default_policy_has_no_faults() {
         assert_eq!(
             load(default_policy()).map(|policy| policy.rules.len()).map_err(|faults| format!("{faults:?}")),
-            Ok(18)
+            Ok(20)
         );
     }
 }

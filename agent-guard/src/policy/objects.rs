@@ -15,6 +15,7 @@ use super::syntax;
 use super::value::command::Command;
 use super::value::device::Device;
 use super::value::endpoint::{Cidr, Ports, Protocol};
+use super::value::host::Heard;
 use super::value::name::{FileName, Pattern, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
@@ -53,6 +54,8 @@ pub(super) struct Endpoint {
 pub(super) enum Addresses {
     Range(Cidr),
     Host(String),
+    /// Those that a session knows by such a name.
+    Heard(Heard),
 }
 
 impl Objects {
@@ -80,6 +83,15 @@ impl Objects {
 }
 
 impl Addresses {
+    /// Whether a name means them.
+    pub(super) fn are_meant_by(&self, name: &str) -> bool {
+        match self {
+            Self::Range(_) => false,
+            Self::Host(host) => host == name,
+            Self::Heard(heard) => heard.means(name),
+        }
+    }
+
     pub(super) fn host(&self) -> Option<&str> {
         if let Self::Host(host) = self { Some(host) } else { None }
     }
@@ -223,18 +235,17 @@ impl Seen {
     }
 
     fn endpoint(&mut self, endpoint: syntax::Endpoint, faults: &mut Faults) -> Option<Endpoint> {
-        let addresses = match (endpoint.cidr, endpoint.host) {
-            (Some(cidr), None) => Addresses::Range(cidr.0?.value),
-            (None, Some(host)) => Addresses::Host(host.0?.value.0),
-            (None, None) => {
-                faults.add(endpoint.at, "this endpoint names no addresses; expected `cidr` or `host`");
+        let addresses = match (endpoint.cidr, endpoint.host, endpoint.name) {
+            (Some(cidr), None, None) => Addresses::Range(cidr.0?.value),
+            (None, Some(host), None) => Addresses::Host(host.0?.value.0),
+            (None, None, Some(name)) => Addresses::Heard(name.0?.value),
+            (None, None, None) => {
+                faults.add(endpoint.at, "this endpoint names no addresses; expected `cidr`, `host` or `name`");
                 return None;
             }
-            (Some(_), Some(_)) => {
-                faults.add(
-                    endpoint.at,
-                    "this endpoint has a `cidr` and a `host`; expected one of them, and an endpoint for each",
-                );
+            _ => {
+                let text = "this endpoint names addresses in two ways; expected one of `cidr`, `host` and `name`, and an endpoint for each";
+                faults.add(endpoint.at, text);
                 return None;
             }
         };

@@ -16,6 +16,7 @@ use super::kind::Kind;
 use super::read::{At, Given, Several};
 use super::syntax;
 use super::value::text::{LabelName, Name};
+use super::value::word::NoAnswer;
 
 /// The names that rules may refer to.
 pub(super) struct Names<'a> {
@@ -69,6 +70,16 @@ impl Names<'_> {
             note_unholdable(&operations, faults);
         }
         let credentialed = rule.when.map_or(0, |when| credentialed(&or_none(when.credentialed), faults));
+        let answer = rule.answer.map_or(NoAnswer::Refused, |answer| {
+            let is_denied = verdict == Verdict::Deny && names(&operations, Operation::Resolve);
+            if !is_denied {
+                faults.add(
+                    answer.at,
+                    "only a lookup that is denied has an `answer`; expected `verdict: deny` and `resolve`",
+                );
+            }
+            answer.value
+        });
         let mut acts = self.acts(&operations, &or_none(rule.labels), faults);
         if credentialed != 0 {
             note_unconditional(&operations, faults);
@@ -81,6 +92,7 @@ impl Names<'_> {
             verdict,
             tier: rule.tier.map_or_else(|| usual_tier(verdict), |tier| tier.value),
             timeout,
+            answer,
             message: rule.message.map(|message| message.value.0),
             name: rule.name.0.map_or_else(String::new, |name| name.value.0),
         }
@@ -173,6 +185,11 @@ impl Names<'_> {
     }
 }
 
+/// Whether a list names an operation.
+fn names(operations: &Several<Operation>, operation: Operation) -> bool {
+    matches!(operations, Several::These(these) if these.iter().any(|one| one.value == operation))
+}
+
 fn or_none<T>(written: Given<Several<T>>) -> Several<T> {
     written.0.unwrap_or(Several::These(Vec::new()))
 }
@@ -240,7 +257,7 @@ fn note_unconditional(operations: &Several<Operation>, faults: &mut Faults) {
         let name = operation.value.name();
         faults.add(
             operation.at,
-            format!("`{name}` is judged alike whatever was touched; expected `connect` or `unix-connect` in a rule with `when`"),
+            format!("`{name}` is judged alike whatever was touched; expected `connect`, `unix-connect` or `resolve` in a rule with `when`"),
         );
     }
 }

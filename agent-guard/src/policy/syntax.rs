@@ -13,12 +13,13 @@ use agent_guard_common::verdict::{Tier, Verdict};
 use super::read::{At, Given, Several, Table, record};
 use super::value::command::Command;
 use super::value::device::Device;
-use super::value::endpoint::{Cidr, HostName, Ports, Protocol};
+use super::value::endpoint::{Cidr, Ports, Protocol};
+use super::value::host::{Heard, HostName};
 use super::value::name::{FileName, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
 use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
-use super::value::word::DefaultVerdict;
+use super::value::word::{DefaultVerdict, NoAnswer};
 use super::variables::Stripping;
 
 record! {
@@ -68,6 +69,8 @@ record! {
         cidr: Option<Given<At<Cidr>>>,
         /// A host name; its addresses are looked up whenever the policy is loaded.
         host: Option<Given<At<HostName>>>,
+        /// A name that sessions look up, `*.` and a domain for all below it, or `unnamed` for addresses that they have no name for.
+        name: Option<Given<At<Heard>>>,
         /// Ports and ranges of ports, as 443 or 5000-5010; any unless given.
         ports: Option<Vec<At<Ports>>>,
         /// The protocol; any unless given.
@@ -103,6 +106,8 @@ record! {
         verdict: Given<At<Verdict>>,
         /// How closely it is watched; by the verdict unless given: autonomous for allow, supervised for audit, gated for hold and deny.
         tier: Option<At<Tier>>,
+        /// How a lookup that this rule denies is answered; refused unless given.
+        answer: Option<At<NoAnswer>>,
         /// How long a call that this rule holds waits, when not as long as the policy says.
         timeout: Option<At<Timeout>>,
         /// One line for the approver and for the one who is held.

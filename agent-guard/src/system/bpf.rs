@@ -1,8 +1,11 @@
-//! The two things of BPF that aya 0.14 has no words for: a look-up in task storage, and waiting for programs.
+//! What aya 0.14 has no words for: a look-up in task storage, waiting for programs, and links to cgroups that can be pinned.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use agent_guard_common::Plain;
 use nix::libc;
@@ -11,6 +14,8 @@ use nix::libc;
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_OBJ_PIN: libc::c_int = 6;
+const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
@@ -38,8 +43,67 @@ struct Element {
     flags: u64,
 }
 
+/// `union bpf_attr` as BPF_LINK_CREATE reads it for a cgroup.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// `union bpf_attr` as BPF_OBJ_PIN reads it.
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
 // The kernel reads members by their offsets.
 const _: () = assert!(size_of::<Create>() == 44 && size_of::<Element>() == 32);
+const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<Pin>() == 16);
+
+/// The number of a place where programs see socket addresses (`enum bpf_attach_type`), by its name.
+#[must_use]
+pub fn address_kind(name: &str) -> Option<u32> {
+    Some(match name {
+        "connect4" => 10,
+        "connect6" => 11,
+        "sendmsg4" => 14,
+        "sendmsg6" => 15,
+        "recvmsg4" => 19,
+        "recvmsg6" => 20,
+        "getpeername4" => 29,
+        "getpeername6" => 30,
+        _ => return None,
+    })
+}
+
+/// Attaches a program to a cgroup, beside whatever is attached there.
+///
+/// # Errors
+/// The system call's errno.
+pub fn link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<OwnedFd> {
+    let (program, target) = (number(program.as_raw_fd()), number(cgroup.as_raw_fd()));
+    let create = LinkCreate { program, target, attach_type, flags: 0 };
+    // SAFETY: the attributes hold no pointer.
+    let made = unsafe { call(BPF_LINK_CREATE, &create) }?;
+    let fd = RawFd::try_from(made).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins a program, map or link.
+///
+/// # Errors
+/// The system call's errno, or a path with a NUL.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let pin = Pin { path: path.as_ptr() as u64, fd: number(object.as_raw_fd()), flags: 0 };
+    // SAFETY: the attributes point to a string that ends in NUL and lives on.
+    unsafe { call(BPF_OBJ_PIN, &pin) }.map(|_zero| ())
+}
 
 /// A task's value in a task storage map; the key is a pidfd.
 ///

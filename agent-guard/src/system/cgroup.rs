@@ -1,6 +1,6 @@
 //! A session's cgroup (v2): to freeze, thaw and kill a tree as a whole. Who is guarded is decided by tags, not here.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,21 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     path: PathBuf,
+}
+
+/// The root of all cgroups that this process sees.
+///
+/// # Errors
+/// No cgroup2 file system is mounted, or it cannot be opened.
+pub fn root() -> io::Result<File> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mounted = |line: &str| {
+        let mut fields = line.split(' ');
+        let (_, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(place))
+    };
+    let place = mounts.lines().find_map(mounted).ok_or(io::ErrorKind::NotFound)?;
+    File::open(place)
 }
 
 impl Cgroup {

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listeners;
 pub mod memory;
 pub mod mounts;
+pub mod network;
 pub mod paths;
 pub mod peer;
 pub mod proc;

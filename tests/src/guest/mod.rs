@@ -5,6 +5,7 @@ mod api;
 mod daemon;
 mod http;
 mod maps;
+mod names;
 mod process;
 mod run;
 pub mod script;
@@ -18,6 +19,7 @@ pub use self::api::{
 pub use self::daemon::Daemon;
 pub use self::http::{AGENT_SOCKET, CONTROL_SOCKET, Response, exchange, http};
 pub use self::maps::{PinnedMap, unused_answers};
+pub use self::names::{NameServer, Record};
 pub use self::process::{as_user, pids_of, proc_state, processes, state_of_thread};
 pub use self::run::Run;
 pub use self::wait::{PATIENCE, eventually, never_within};

@@ -7,8 +7,10 @@
 
 mod adopt;
 mod code;
+mod connection;
 mod credential;
 mod inode;
+mod lookup;
 mod machine;
 mod policy;
 mod process;

@@ -28,6 +28,9 @@ labels:
       - { cidr: 198.51.100.0/24, protocol: udp }
       - { cidr: 127.0.0.1/32, ports: [7777], protocol: tcp }
       - { cidr: "::1/128", ports: [7777], protocol: tcp }
+  heard-production: { endpoints: [{ name: "*.prod.test" }] }
+  hidden: { endpoints: [{ name: hidden.test }] }
+  strangers: { endpoints: [{ name: unnamed }] }
   doors: { sockets: [/t/doors, "@labelled"] }
   production-keys: { credential: production, paths: [/t/keys/production] }
   staging-keys: { credential: staging, paths: [/t/keys/staging] }
@@ -50,7 +53,7 @@ rules:
   - name: hold-who-holds-keys
     profiles: careful
     operations: connect
-    labels: cloud
+    labels: [cloud, heard-production, strangers]
     when: { credentialed: production }
     verdict: hold
   - { name: deny-named-keys, profiles: denying, operations: read, labels: named-keys, verdict: deny }
@@ -77,6 +80,13 @@ rules:
        terminal, raw-socket, keyring]
     labels: unlabelled
     verdict: deny
+  - { name: deny-hidden, profiles: [denying, careful], operations: resolve, labels: hidden, verdict: deny, answer: nxdomain }
+  - name: deny-lookups
+    profiles: denying
+    operations: resolve
+    labels: heard-production
+    verdict: deny
+  - { name: audit-lookups, profiles: auditing, operations: resolve, labels: heard-production, verdict: audit }
   - name: audit-files
     profiles: auditing
     operations: [chmod, chown, attribute, mount]

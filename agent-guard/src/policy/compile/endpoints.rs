@@ -7,7 +7,7 @@ use agent_guard_common::rule::{ENDPOINT_SLOT_BITS, EndpointKey, EndpointLabels, 
 
 use super::{CompileError, Facts, fits};
 use crate::policy::check::Checked;
-use crate::policy::objects::{Addresses, Objects};
+use crate::policy::objects::{Addresses, Endpoint, Objects};
 use crate::policy::value::endpoint::{Cidr, MAPPED};
 
 /// Compiles all endpoint labels.
@@ -33,12 +33,7 @@ fn own_ranges(policy: &Checked, facts: &Facts) -> Result<BTreeMap<Cidr, Vec<Port
         let Objects::Endpoints(endpoints) = &label.objects else { continue };
         for endpoint in endpoints {
             for cidr in prefixes(&endpoint.addresses, facts)? {
-                own.entry(cidr).or_default().extend(endpoint.ports.iter().map(|ports| PortRange {
-                    first: ports.first,
-                    last: ports.last,
-                    protocol: endpoint.protocol,
-                    label: number,
-                }));
+                own.entry(cidr).or_default().extend(ranges(endpoint, number));
             }
         }
     }
@@ -49,9 +44,17 @@ fn own_ranges(policy: &Checked, facts: &Facts) -> Result<BTreeMap<Cidr, Vec<Port
     Ok(own)
 }
 
+/// The port ranges that a label gives an endpoint.
+pub(super) fn ranges(endpoint: &Endpoint, label: u16) -> impl Iterator<Item = PortRange> + '_ {
+    let protocol = endpoint.protocol;
+    endpoint.ports.iter().map(move |ports| PortRange { first: ports.first, last: ports.last, protocol, label })
+}
+
 fn prefixes(addresses: &Addresses, facts: &Facts) -> Result<Vec<Cidr>, CompileError> {
     match addresses {
         Addresses::Range(cidr) => Ok(vec![*cidr]),
+        // What a name stands for is only known when a session has looked it up.
+        Addresses::Heard(_) => Ok(Vec::new()),
         Addresses::Host(host) => {
             let mut cidrs: Vec<Cidr> =
                 facts.hosts.get(host).into_iter().flatten().map(|address| Cidr::from(*address)).collect();

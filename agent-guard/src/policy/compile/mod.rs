@@ -7,9 +7,10 @@ mod commands;
 mod decision;
 mod endpoints;
 mod files;
+mod heard;
 mod matrix;
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
 mod special;
 
 use core::net::IpAddr;
@@ -26,9 +27,11 @@ use agent_guard_common::rule::{
 use agent_guard_common::verdict::{Tier, Verdict};
 
 pub use commands::CommandPattern;
+pub use heard::Names;
 
 use super::check::Checked;
 use super::kind::Kind;
+use super::value::word::NoAnswer;
 use decision::Conditions;
 use matrix::Matrix;
 
@@ -115,6 +118,8 @@ pub struct RuleInfo {
     pub timeout: Duration,
     /// What it says.
     pub verdict: Verdict,
+    /// How a lookup that it denies is answered.
+    pub answer: NoAnswer,
 }
 
 /// One generation of a policy, as it is written into the kernel's maps.
@@ -142,6 +147,8 @@ pub struct Compiled {
     pub names: Vec<(NameKey, InodeLabel)>,
     /// Endpoint prefixes: bits of the key, the slot's included, and the key.
     pub endpoints: Vec<(u32, EndpointKey, EndpointLabels)>,
+    /// Labels by the names that sessions hear.
+    pub heard: Names,
     /// Programs with command patterns.
     pub commands: Vec<(CommandKey, CommandTable)>,
     /// Words of command patterns: the positions that name them.
@@ -239,6 +246,7 @@ pub fn compile(policy: &Checked, facts: &Facts) -> Result<Compiled, CompileError
         inodes: with(files.inodes, special::devices(policy, facts), "labelled inodes and devices", INODES)?,
         names: with(files.names, special::names(policy, facts), "labelled names", NAMES)?,
         endpoints,
+        heard: heard::compile(policy)?,
         commands: commands.tables,
         words: commands.words,
         patterns: commands.patterns,
@@ -313,6 +321,7 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         tier: Tier::Autonomous,
         timeout: policy.timeout,
         verdict: Verdict::Allow,
+        answer: NoAnswer::Refused,
     };
     let written = policy.rules.iter().map(|rule| RuleInfo {
         name: rule.name.clone(),
@@ -320,6 +329,7 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         tier: rule.tier,
         timeout: rule.timeout,
         verdict: rule.verdict,
+        answer: rule.answer,
     });
     std::iter::once(default).chain(written).collect()
 }

@@ -1,4 +1,4 @@
-//! Endpoints of a policy: address ranges, host names, ports, protocols. It resolves nothing.
+//! Endpoints of a policy: address ranges, ports, protocols.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -101,40 +101,6 @@ impl Scalar for Cidr {
     }
 }
 
-/// A host's name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::policy) struct HostName(pub(in crate::policy) String);
-
-impl Scalar for HostName {
-    const EXPECTED: &'static str = "a host name, such as db.prod.example.com";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        if text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
-            return Err(format!("{} is an address; write `cidr: {text}`", quoted(text)));
-        }
-        let right = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(right)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        // The last label of a name is never a number, or `1.2.3` would be one.
-        let numeric = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-        if text.len() > 253 || !text.split('.').all(label) || numeric {
-            return Err(format!(
-                "{} is no host name; expected lower-case letters, digits, `-` and dots, without wildcards, scheme or port",
-                quoted(text)
-            ));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[a-z0-9.-]+$", "maxLength": 253 })
-    }
-}
-
 /// A port, or a range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) struct Ports {
@@ -209,7 +175,7 @@ const _: () = assert!(MAPPED.address == Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().t
 
 #[cfg(test)]
 mod tests {
-    use super::{Cidr, HostName, Ports};
+    use super::{Cidr, Ports};
     use crate::policy::read::Scalar as _;
 
     fn cidr(text: &str) -> Cidr {
@@ -237,29 +203,6 @@ mod tests {
     fn bits_behind_the_prefix_are_refused_with_both_meanings() {
         let message = Cidr::from_text("10.1.0.0/8").unwrap_err();
         assert_eq!(message, "10.1.0.0/8 has bits set behind its prefix; expected 10.0.0.0/8 or 10.1.0.0/32");
-    }
-
-    #[test]
-    fn host_names_are_names() {
-        for name in ["localhost", "db.prod.example.com", "xn--bcher-kva.example", "a-1.b"] {
-            assert!(HostName::from_text(name).is_ok(), "{name}");
-        }
-        for name in [
-            "",
-            ".",
-            "a..b",
-            "-a",
-            "a-",
-            "*.example.com",
-            "10.0.0.1",
-            "1.2.3",
-            "https://x",
-            "a:443",
-            "A.b",
-            &"a".repeat(64),
-        ] {
-            assert!(HostName::from_text(name).is_err(), "{name}");
-        }
     }
 
     #[test]

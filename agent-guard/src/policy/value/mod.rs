@@ -6,6 +6,7 @@ pub(super) mod command;
 pub(super) mod device;
 pub(super) mod endpoint;
 mod glob;
+pub(super) mod host;
 pub(super) mod name;
 pub(super) mod path;
 pub(super) mod socket;

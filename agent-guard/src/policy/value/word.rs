@@ -11,6 +11,23 @@ use crate::policy::variables::Stripping;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct DefaultVerdict(pub(in crate::policy) Verdict);
 
+/// How a lookup that is denied is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// That the server will not: the program learns that something refuses.
+    Refused,
+    /// That there is no such name: the program goes on as without it.
+    NoSuchName,
+}
+
+impl Word for NoAnswer {
+    const WHAT: &'static str = "answer";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("refused", Self::Refused), ("nxdomain", Self::NoSuchName)]
+    }
+}
+
 impl Word for Verdict {
     const WHAT: &'static str = "verdict";
 

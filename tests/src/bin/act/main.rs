@@ -9,6 +9,7 @@ mod attack;
 mod child;
 mod compat;
 mod descriptor;
+mod dial;
 mod exec;
 mod file;
 mod inode;
@@ -87,6 +88,7 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
         _ => file::act(words)
             .or_else(|| descriptor::act(words))
             .or_else(|| net::act(words))
+            .or_else(|| dial::act(words))
             .or_else(|| compat::act(words))
             .or_else(|| exec::act(words))
             .or_else(|| inode::act(words))

@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agent_guard_tests::guest::{
-    CONTROL_SOCKET, Daemon, PATIENCE, Run, approve, as_user, await_request_in, deny, eventually, http, request,
+    CONTROL_SOCKET, Daemon, PATIENCE, Run, approve, as_user, await_request_in, deny, eventually, pending, request,
 };
 use agent_guard_tests::terminal::{SIZE, Terminal};
 use nix::sys::signal::{Signal, kill};
@@ -52,12 +52,6 @@ fn files(name: &str, count: usize) -> String {
 
 fn left(directory: &str) -> usize {
     fs::read_dir(directory).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "Makefile").count()
-}
-
-fn pending(session: &str) -> Vec<Value> {
-    let path = format!("/v1/requests?state=pending&session={session}");
-    let response = http(CONTROL_SOCKET, "GET", &path, None).unwrap();
-    response.json().as_array().unwrap().clone()
 }
 
 fn id(request: &Value) -> &str {

@@ -80,8 +80,13 @@ pub fn await_request(is_it: impl Fn(&Value) -> bool) -> Value {
 /// Waits for the pending request of a session.
 #[must_use]
 pub fn await_request_in(session: &str) -> Value {
-    let path = format!("/v1/requests?state=pending&session={session}");
-    eventually(&format!("a request of session {session}"), || list(&path).into_iter().next())
+    eventually(&format!("a request of session {session}"), || pending(session).into_iter().next())
+}
+
+/// The pending requests of a session.
+#[must_use]
+pub fn pending(session: &str) -> Vec<Value> {
+    list(&format!("/v1/requests?state=pending&session={session}"))
 }
 
 /// Answers a request: `approve`, `deny` or `cancel`.

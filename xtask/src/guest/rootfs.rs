@@ -98,6 +98,8 @@ fn make(scratch: &Path) -> Result<PathBuf> {
     let apt = Apt::open()?;
     Command::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase"])
+        // Whoever loses power in this minute begins anew.
+        .arg("--dpkgopt=force-unsafe-io")
         .arg(format!("--include={}", PACKAGES.join(",")))
         .arg(format!("--customize-hook=mkdir -p \"$1/opt\" && mv '{}' \"$1/opt/moto\"", moto.display()))
         .arg(format!("--customize-hook=sh {CUSTOMIZE} \"$1\""))

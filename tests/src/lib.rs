@@ -4,6 +4,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests fail as tests do, by panicking")]
 
+pub mod egress;
 pub mod guest;
 pub mod incident;
 pub mod terminal;

@@ -25,13 +25,14 @@ const SCENARIO: &str = "scenario";
 /// that on another than the next.
 const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
     ("fault", Kernel::Oldest),
+    ("scenario_egress", Kernel::Newest),
     ("scenario_incident", Kernel::Oldest),
     ("scenario_programs", Kernel::Stable),
     ("scenario_stress", Kernel::Newest),
 ];
-/// Of those, the ones that run on each kernel where what takes long is asked for: how a kernel bears stress, and what it
-/// does without its daemon, are its own matters, and how programs end is not.
-const LONG_ON_EACH: &[&str] = &["fault", "scenario_stress"];
+/// Of those, the ones that run on each kernel where what takes long is asked for: how a kernel bears stress, what it does
+/// without its daemon, and which hooks its network meets, are its own matters, and how programs end is not.
+const LONG_ON_EACH: &[&str] = &["fault", "scenario_egress", "scenario_stress"];
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];

@@ -19,7 +19,7 @@ def udp(version):
     question = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + name + b"\0" + struct.pack(">2H", 1, 1)
     with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(60)
-        client.sendto(question, (address, 53))
+        client.sendto(question, (address, 5300))
         answer, sender = client.recvfrom(512)
     assert socket.inet_ntoa(answer[-4:]) == "203.0.113.99", answer
     print(f"production at {sender[0]}")

@@ -1,10 +1,10 @@
 #!/bin/bash
 # What an agent does over the network, by the tools that it has. Each argument is a tool and the versions of IP that it
-# is to use, as `curl:46`, or a file to read, as `read:/etc/hosts`. Of each attempt it says what came of it:
+# is to use, as `curl:46`, or a file to read, as `read:/etc/hosts`, or a directory to look for tokens in, as `find:/etc`. Of each attempt it says what came of it:
 #   == TOOL VERSION
 #   what the tool printed
 #   -- STATUS
-# tests/src/egress is the other side. Nothing here reads a credential, but for `read:` and what is called `own-`.
+# tests/src/egress is the other side. Nothing here reads a credential, but for `read:`, `find:` and what is called `own-`.
 here=${0%/*}
 export PATH=/usr/lib/postgresql/15/bin:$PATH
 authority=/srv/far/ca.crt
@@ -47,9 +47,11 @@ for argument; do
     tool=${argument%%:*} rest=${argument#*:}
     case $tool in
     read) cat "$rest" >/dev/null || exit ;;
+    find) grep -rn TOKEN "$rest" ;;
     # A start of these takes seconds under emulation: one does for all versions.
     python) NETRC=/nonexistent python3 "$here/reach.py" "$rest" ;;
     node) node "$here/reach.js" "$rest" ;;
     *) for ((at = 0; at < ${#rest}; at++)); do attempt "$tool" "${rest:at:1}"; done ;;
     esac
 done
+exit 0

@@ -40,7 +40,7 @@ cat >dnsmasq.conf <<END
 no-resolv
 no-hosts
 bind-interfaces
-listen-address=198.51.100.53,203.0.113.53,2001:db8::53
+listen-address=198.51.100.53
 local=/example/
 host-record=db4.prod.example,203.0.113.10
 host-record=db6.prod.example,2001:db8::10
@@ -51,13 +51,27 @@ host-record=ssh4.prod.example,203.0.113.30
 host-record=ssh6.prod.example,2001:db8::30
 host-record=docs4.example,198.51.100.20
 host-record=docs6.example,2001:db9::20
-address=/udp.prod.example/203.0.113.99
 log-queries
 log-facility=$here/dns.log
 pid-file=$here/dnsmasq.pid
 user=root
 END
 far dnsmasq --conf-file="$here/dnsmasq.conf"
+
+# What production answers by datagrams; not at the port of name servers, where a session's lookups go elsewhere.
+cat >datagrams.conf <<END
+port=5300
+no-resolv
+no-hosts
+bind-interfaces
+listen-address=203.0.113.53,2001:db8::53
+address=/udp.prod.example/203.0.113.99
+log-queries
+log-facility=$here/datagrams.log
+pid-file=$here/datagrams.pid
+user=root
+END
+far dnsmasq --conf-file="$here/datagrams.conf"
 
 # One certificate, and its own authority.
 names='DNS:*.prod.example,DNS:docs4.example,DNS:docs6.example'

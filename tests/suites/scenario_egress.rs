@@ -7,9 +7,10 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-use agent_guard_tests::egress::{Outcome, World, lookups, run, tcp_arrivals, tries, web_arrivals};
+use agent_guard_tests::egress::{Outcome, World, lookups, nameless, run, tcp_arrivals, tries, web_arrivals};
 use agent_guard_tests::guest::Daemon;
 use serde_json::Value;
 
@@ -94,14 +95,19 @@ fn scenario_egress_every_tool_reaches_production_on_the_record_until_a_credentia
     let tools = [TOOLS, &[AWS[0]]].concat();
     let words = [&["docs:46"], tools.as_slice()].concat();
     let outcome = guarded("before", &words, no);
-    assert_eq!(outcome.objects(), [""; 0], "nothing is asked");
+    assert_eq!(
+        outcome.objects(),
+        [""; 0],
+        "nothing is asked, though it has read {:?}",
+        recorded("credentialed", "before")
+    );
     assert_reached(&outcome, &words);
     assert_eq!(recorded("credentialed", "before"), [""; 0], "no tool reads a credential by itself");
     for of in tries(&tools) {
         daemon().await_record(&of.object(), |record| {
             record["what"] == "audited"
                 && record["act"]["session"]["name"] == "before"
-                && record["act"]["object"] == of.object()
+                && record["act"]["object"].as_str().map(nameless) == Some(of.object().as_str())
         });
     }
     let others = recorded("audited", "before").into_iter().filter(|object| object.contains("198.51.100."));
@@ -183,10 +189,46 @@ fn scenario_egress_a_tool_that_reads_its_own_credential_is_held_at_its_first_con
         assert_reached(&outcome, &[tool]);
     }
     fs::remove_file(NETRC).unwrap();
-    // ssh reads its key when the server wants to know who it is: by then it is connected.
+    // ssh reads its key when the server wants to know who it is: by then it is connected, and asked about what it sends.
     let outcome = guarded("own-ssh", &["own-ssh:46"], yes);
-    assert_asked(&outcome, &["own-ssh:6"]);
+    assert_asked(&outcome, &["own-ssh:46"]);
     assert_reached(&outcome, &["own-ssh:46"]);
+}
+
+/// The agent's checkouts: with a token where nobody would look for one, and without.
+const CHECKOUT: &str = "/home/agent/checkout";
+const CLEAN: &str = "/home/agent/clean";
+
+#[test]
+fn scenario_egress_a_token_found_in_a_checkout_is_a_credential_and_the_next_call_is_held() {
+    daemon();
+    for checkout in [CHECKOUT, CLEAN] {
+        let git = Command::new("git").args(["init", "-q", checkout]).output().unwrap();
+        assert!(git.status.success(), "{git:?}");
+        fs::create_dir_all(format!("{checkout}/infra/old")).unwrap();
+        fs::write(format!("{checkout}/main.py"), "import os\nTOKEN = os.environ['TOKEN']\n").unwrap();
+    }
+    let found = format!("{CHECKOUT}/infra/old/deploy.env");
+    fs::write(&found, "API_TOKEN=forgotten\n").unwrap();
+    let chowned = Command::new("chown").args(["-R", "agent:agent", CHECKOUT, CLEAN]).output().unwrap();
+    assert!(chowned.status.success(), "{chowned:?}");
+    let arrived = web_arrivals();
+    let find = format!("find:{CHECKOUT}");
+    let words = ["curl:4", &find, "curl:4", "docs:46"];
+    let outcome = guarded("found", &words, no);
+    assert_asked(&outcome, &["curl:4"]);
+    assert_eq!(outcome.asked[0]["credentials"][0]["object"], found.as_str(), "{outcome:#?}");
+    let tries = tries(&words);
+    tries[0].assert_reached(&outcome.attempts[0]);
+    tries[1].assert_refused(&outcome.attempts[1]);
+    tries[2..].iter().zip(&outcome.attempts[2..]).for_each(|(of, attempt)| of.assert_reached(attempt));
+    assert_eq!(web_arrivals().len(), arrived.len() + 1, "only what was asked for before it was found");
+    // A checkout without one, and an agent without guard.
+    let clean = format!("find:{CLEAN}");
+    let outcome = guarded("found-none", &[&clean, "curl:4"], no);
+    assert_eq!(outcome.objects(), [""; 0]);
+    assert_reached(&outcome, &["curl:4"]);
+    assert_reached(&run("found-free", false, &[&find, "curl:4"], no), &["curl:4"]);
 }
 
 #[test]

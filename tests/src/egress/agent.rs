@@ -54,11 +54,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What was asked about.
+    /// What was asked about, without the names that the session knows it by.
     #[must_use]
     pub fn objects(&self) -> Vec<&str> {
-        self.asked.iter().map(|request| request["object"].as_str().unwrap()).collect()
+        self.asked.iter().map(|request| nameless(request["object"].as_str().unwrap())).collect()
     }
+}
+
+/// An endpoint without its names.
+#[must_use]
+pub fn nameless(object: &str) -> &str {
+    object.split_once(" (").map_or(object, |(address, _)| address)
 }
 
 /// Runs the agent's tools, in a session of this name or in none, and answers each request by `choose`: `approve`, `deny`.

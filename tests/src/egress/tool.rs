@@ -28,7 +28,7 @@ const NOT_PERMITTED: &str = "Operation not permitted";
 const DATABASE: [&str; 2] = ["203.0.113.10:5432", "[2001:db8::10]:5432"];
 const WEB: [&str; 2] = ["203.0.113.20:443", "[2001:db8::20]:443"];
 const SHELL: [&str; 2] = ["203.0.113.30:22", "[2001:db8::30]:22"];
-const NAMES: [&str; 2] = ["203.0.113.53:53", "[2001:db8::53]:53"];
+const DATAGRAMS: [&str; 2] = ["203.0.113.53:5300", "[2001:db8::53]:5300"];
 const DOCUMENTATION: [&str; 2] = ["198.51.100.20:80", "[2001:db9::20]:80"];
 
 const fn tool(name: &'static str, at: [&'static str; 2], answer: &'static str, refusal: (i32, &'static str)) -> Tool {
@@ -48,7 +48,7 @@ const TOOLS: &[Tool] = &[
     tool("aws", WEB, "123456789012", (255, "Could not connect to the endpoint URL")),
     tool("node", WEB, "production at @", (1, "connect EPERM")),
     Tool { program: "python", ..tool("requests", WEB, "production at @", (1, NOT_PERMITTED)) },
-    Tool { program: "python", protocol: "udp", ..tool("udp", NAMES, "production at @", (1, NOT_PERMITTED)) },
+    Tool { program: "python", protocol: "udp", ..tool("udp", DATAGRAMS, "production at @", (1, NOT_PERMITTED)) },
     tool("docs", DOCUMENTATION, "documentation at @", (7, NOT_PERMITTED)),
 ];
 

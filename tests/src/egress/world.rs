@@ -79,5 +79,5 @@ pub fn web_arrivals() -> Vec<String> {
 #[must_use]
 pub fn lookups(name: &str) -> usize {
     let question = format!("] {name} from ");
-    read("dns.log").lines().filter(|line| line.contains("query[") && line.contains(&question)).count()
+    read("datagrams.log").lines().filter(|line| line.contains("query[") && line.contains(&question)).count()
 }

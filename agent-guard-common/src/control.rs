@@ -14,5 +14,8 @@ pub const SERIAL: u32 = 4;
 pub const NETWORK: u32 = 5;
 /// Always 0, which only the programs' verifier does not know.
 pub const NOTHING: u32 = 6;
+/// What the policy in force says of connections, as one number: another one when its text or its hosts' addresses change,
+/// and not when only what lies at its paths does.
+pub const POLICY: u32 = 7;
 /// Number of words.
 pub const WORDS: u32 = 8;

@@ -18,6 +18,9 @@ pub enum Environment {
     Unknown = 3,
 }
 
+/// In place of environments: what bears the label is no credential, whatever its name says.
+pub const EXEMPT: u16 = 1 << 15;
+
 /// Sets of environments that there are: as many as a session can have touched credentials of.
 pub const SETS: usize = 1 << Environment::ALL.len();
 

@@ -79,12 +79,12 @@ abi! {
     }
 }
 
-/// What a verdict on a connection rests on besides its endpoint: the policy's generation, and what the session has
-/// touched. Never 0.
+/// What a verdict on a connection rests on besides its endpoint: the policy (see [`crate::control::POLICY`]), and what the
+/// session has touched. Never 0.
 #[inline(always)]
 #[must_use]
-pub const fn settled(generation: u32, touched: u64) -> u64 {
-    (generation as u64) << 32 | touched & 0x7fff_ffff | 1 << 31
+pub const fn settled(policy: u64, touched: u64) -> u64 {
+    policy << 32 | touched & 0x7fff_ffff | 1 << 31
 }
 
 /// Where a session's resolver listens on this host's loopback addresses, as one number; 0 for nowhere.

@@ -3,6 +3,7 @@
 //! A connection outlives the verdict on it: once a session has touched a credential, what it sends on a connection from
 //! before is judged as a new one would be, and once. Must not know where a connection goes.
 
+use agent_guard_common::control::POLICY;
 use agent_guard_common::counter::Place;
 use agent_guard_common::egress::{SocketState, settled};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
@@ -10,7 +11,7 @@ use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 
 use crate::credential;
 use crate::hook::Caller;
-use crate::kernel::{Pointer, count};
+use crate::kernel::{Pointer, control, count};
 use crate::maps::CONNECTIONS;
 
 /// What is remembered of a socket. It lives as long as the socket, which whoever holds this holds.
@@ -62,7 +63,7 @@ impl Memory {
     #[inline(always)]
     pub fn settle(self, caller: &Caller) {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
-        let judged = settled(caller.policy.generation, credential::touched(session));
+        let judged = settled(control(POLICY), credential::touched(session));
         self.change(|state| {
             state.serial = serial;
             state.session = session;
@@ -74,7 +75,7 @@ impl Memory {
     #[inline(always)]
     pub fn is_settled(self, caller: &Caller) -> bool {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
-        let judged = settled(caller.policy.generation, credential::touched(session));
+        let judged = settled(control(POLICY), credential::touched(session));
         self.part(|state| state.serial == serial && state.settled == judged)
     }
 }

@@ -3,7 +3,7 @@
 //! Must not know what a credential is: a label of the policy says so.
 
 use agent_guard_common::counter::Place;
-use agent_guard_common::credential::{SETS, condition_index, label_index};
+use agent_guard_common::credential::{EXEMPT, SETS, condition_index, label_index};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{Cell, FILES_ANYWHERE, UNLABELLED};
 
@@ -95,7 +95,7 @@ pub extern "C" fn mark(slot: u32, labels: u32) -> u64 {
     let (one, other) = (labels & 0xffff, labels >> 16);
     let (bits_of_one, bits_of_other) = (bits(slot, one), bits(slot, other));
     let bits = bits_of_one | bits_of_other;
-    if bits == 0 {
+    if bits == 0 || bits & u64::from(EXEMPT) != 0 {
         return u64::from(UNLABELLED);
     }
     let Some(tag) = task::tag(task::current()) else { return u64::from(UNLABELLED) };

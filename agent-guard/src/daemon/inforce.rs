@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_guard_common::credential::Environment;
-use agent_guard_common::hash::SipKey;
+use agent_guard_common::hash::{SipKey, letters};
 use jiff::Timestamp;
 
 use super::looks::Looks;
@@ -82,6 +82,8 @@ pub(super) struct Prepared {
     checked: Checked,
     places: Places,
     hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// What its text and its hosts' addresses come to, as one number.
+    number: u32,
 }
 
 /// What a policy that is put in force must keep, since sessions run.
@@ -101,6 +103,7 @@ pub(super) struct InForce {
     pub(super) checked: Checked,
     pub(super) places: Places,
     hosts: BTreeMap<String, Vec<IpAddr>>,
+    number: u32,
     pub(super) compiled: Arc<Compiled>,
     /// The one before: events that were on their way speak of it.
     previous: Option<Arc<Compiled>>,
@@ -108,19 +111,22 @@ pub(super) struct InForce {
 
 /// Reads a policy file and looks up what it names.
 pub(super) async fn prepare(path: PathBuf, looks: Looks) -> Result<Prepared, Failure> {
-    let checked =
+    let (text, checked) =
         tokio::task::spawn_blocking(move || read(&path)).await.map_err(|_panicked| Failure::Interrupted)??;
     let hosts: Vec<String> = checked.hosts().map(str::to_owned).collect();
     let hosts = resolve::hosts(&hosts).await?;
     let places = looks.places(wanted(&checked)).await?;
-    Ok(Prepared { checked, places, hosts })
+    // Half of a hash: two policies in a row that come to the same are judged as one.
+    let number = letters(format!("{text}{hosts:?}").as_bytes()) as u32;
+    Ok(Prepared { checked, places, hosts, number })
 }
 
 fn wanted(checked: &Checked) -> Vec<String> {
     checked.paths().map(str::to_owned).collect()
 }
 
-fn read(path: &Path) -> Result<Checked, Failure> {
+/// The text, and what it says.
+fn read(path: &Path) -> Result<(String, Checked), Failure> {
     let failure = |source| Failure::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     File::open(path).map_err(failure)?.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failure)?;
@@ -130,7 +136,7 @@ fn read(path: &Path) -> Result<Checked, Failure> {
     let text = String::from_utf8(bytes).map_err(|error| failure(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     let checked = policy::load(&text).map_err(|faults| Failure::Faults { path: path.to_owned(), faults })?;
     enforceable(&checked)?;
-    Ok(checked)
+    Ok((text, checked))
 }
 
 /// Refuses what the running kernel cannot enforce: it must not be trimmed in silence.
@@ -152,10 +158,10 @@ impl InForce {
         kept: Kept,
         now: Timestamp,
     ) -> Result<Self, Failure> {
-        let Prepared { checked, places, hosts } = prepared;
-        let compiled = install(kernel, &checked, &places, &hosts, kept)?;
+        let Prepared { checked, places, hosts, number } = prepared;
+        let compiled = install(kernel, &checked, &places, &hosts, number, kept)?;
         places.tell(&Places::default());
-        Ok(Self { path, loaded_at: now, checked, places, hosts, compiled, previous: None })
+        Ok(Self { path, loaded_at: now, checked, places, hosts, number, compiled, previous: None })
     }
 
     /// Puts another policy in force; on failure everything stays as it is.
@@ -166,12 +172,13 @@ impl InForce {
         kept: Kept,
         now: Timestamp,
     ) -> Result<(), Failure> {
-        let Prepared { checked, places, hosts } = prepared;
+        let Prepared { checked, places, hosts, number } = prepared;
         let places = places.keeping(&self.places);
-        let compiled = install(kernel, &checked, &places, &hosts, kept)?;
+        let compiled = install(kernel, &checked, &places, &hosts, number, kept)?;
         self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         places.tell(&self.places);
-        (self.checked, self.places, self.hosts, self.loaded_at) = (checked, places, hosts, now);
+        (self.checked, self.places, self.loaded_at) = (checked, places, now);
+        (self.hosts, self.number) = (hosts, number);
         Ok(())
     }
 
@@ -180,7 +187,7 @@ impl InForce {
         let places = places.keeping(&self.places);
         let has_changed = places.facts != self.places.facts;
         if has_changed {
-            let compiled = install(kernel, &self.checked, &places, &self.hosts, kept)?;
+            let compiled = install(kernel, &self.checked, &places, &self.hosts, self.number, kept)?;
             self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         }
         places.tell(&self.places);
@@ -233,6 +240,7 @@ fn install(
     checked: &Checked,
     places: &Places,
     hosts: &BTreeMap<String, Vec<IpAddr>>,
+    number: u32,
     kept: Kept,
 ) -> Result<Arc<Compiled>, Failure> {
     let generation = kernel.generation().wrapping_add(1);
@@ -240,6 +248,6 @@ fn install(
     let (homes, paths) = (places.homes.clone(), places.facts.clone());
     let facts = Facts { generation, key, profiles: kept.profiles, homes, paths, hosts: hosts.clone() };
     let compiled = policy::compile(checked, &facts)?;
-    kernel.install(&compiled, &lookups::labels(&kept.hearings, &compiled))?;
+    kernel.install(&compiled, &lookups::labels(&kept.hearings, &compiled), number)?;
     Ok(Arc::new(compiled))
 }

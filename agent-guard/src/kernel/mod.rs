@@ -72,15 +72,18 @@ impl Kernel {
         load::start(options)
     }
 
-    /// Puts a compiled policy in force, with what sessions know by names: all of it, or nothing.
+    /// Puts a compiled policy in force, with what sessions know by names: all of it, or nothing. `policy` is its number; see
+    /// [`control::POLICY`].
     ///
     /// # Errors
     /// A program that it demands cannot be attached; or a map is full or cannot be written. The policy before stays in
     /// force.
-    pub fn install(&mut self, rules: &Compiled, known: &[KnownAddress]) -> Result<(), Error> {
+    pub fn install(&mut self, rules: &Compiled, known: &[KnownAddress], policy: u32) -> Result<(), Error> {
         // What a policy demands is there before it, and goes after it.
         demand::attach(&self.pins, &rules.demands)?;
         install::install(&mut self.maps, rules, known)?;
+        // After the policy: what was judged by the one before never counts as judged by this one.
+        self.maps.set_control(control::POLICY, u64::from(policy))?;
         if let Err(error) = demand::detach_others(&self.pins, &rules.demands) {
             tracing::warn!(%error, "a program that no rule needs stays attached for now; it allows all");
         }

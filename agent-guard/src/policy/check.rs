@@ -16,7 +16,7 @@ use super::read::At;
 use super::rules;
 use super::syntax;
 use super::value::text::Name;
-use super::value::word::NoAnswer;
+use super::value::word::{Leads, NoAnswer};
 use super::variables::Stripping;
 
 /// What a held call waits when the policy does not say.
@@ -40,6 +40,8 @@ pub(super) struct Label {
     pub(super) name: String,
     /// Where these credentials lead, if they are some.
     pub(super) credential: Option<Environment>,
+    /// Whether they are none, whatever their names say.
+    pub(super) is_public: bool,
     pub(super) objects: Objects,
 }
 
@@ -140,7 +142,9 @@ pub(super) fn check(policy: syntax::Policy, faults: &mut Faults) -> Checked {
         .map(|(name, label)| {
             let credential = label.as_ref().and_then(|label| Some(label.credential.as_ref()?.value));
             let objects = label.and_then(|label| objects(&name.value, label, &mut seen, faults));
-            (name.value.clone(), objects.map(|objects| Label { name: name.value.0, credential, objects }))
+            let is_public = credential == Some(Leads(None));
+            let credential = credential.and_then(|leads| leads.0);
+            (name.value.clone(), objects.map(|objects| Label { name: name.value.0, credential, is_public, objects }))
         })
         .collect();
     let entries = policy.profiles.0.map_or_else(Vec::new, |table| table.0);

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use agent_guard_common::credential::Environment;
 use agent_guard_common::limits::{PORT_RANGES, POSITIONS};
 use agent_guard_common::operation::Operation;
 
@@ -20,6 +19,7 @@ use super::value::name::{FileName, Pattern, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
 use super::value::text::Name;
+use super::value::word::Leads;
 
 /// What a label names.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ pub(super) fn objects(name: &Name, label: syntax::Label, seen: &mut Seen, faults
 }
 
 /// Credentials are known to be touched by an act that the kernel sees, or by being told of.
-fn note_untouchable(credential: Option<&At<Environment>>, kind: Kind, faults: &mut Faults) {
+fn note_untouchable(credential: Option<&At<Leads>>, kind: Kind, faults: &mut Faults) {
     let is_touched = |kind: &&Kind| {
         **kind == Kind::Variables
             || Operation::ALL.iter().any(|operation| operation.touches() && kind.meets(*operation))

@@ -19,7 +19,7 @@ use super::value::name::{FileName, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
 use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
-use super::value::word::{DefaultVerdict, NoAnswer};
+use super::value::word::{DefaultVerdict, Leads, NoAnswer};
 use super::variables::Stripping;
 
 record! {
@@ -43,8 +43,8 @@ record! {
     /// What one label names: exactly one kind of thing.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
     Label = "a label", at {
-        /// That these are credentials, or hand some out, and where they lead.
-        credential: Option<At<Environment>>,
+        /// That these are credentials, or hand some out, and where they lead; `none`: that they are none, whatever their names.
+        credential: Option<At<Leads>>,
         /// Absolute paths: each names an object and everything below it.
         paths: Option<Given<Vec<At<AbsolutePath>>>>,
         /// Files by their names, in whatever directory: a whole name, or `*.SUFFIX`, or `BEGINNING.*`.

@@ -74,6 +74,10 @@ fn egress_on_a_connection_that_was_judged_is_judged_again_when_the_policy_change
     assert_eq!(agent.errno("say p write"), 0, "what it connected to by an approval");
     assert_eq!(arrived(&mut there), "hello");
     assert!(cli(&["policy", "reload"]).status.success());
+    assert_eq!(agent.errno("say p write"), 0, "the same policy once more");
+    assert_eq!(arrived(&mut there), "hello");
+    let policy = fs::read_to_string("/etc/agent-guard/policy.yaml").unwrap();
+    daemon().reload(&format!("{policy}# changed\n"));
     agent.begin("say p write");
     approve(await_request_in("again")["id"].as_str().unwrap());
     assert_eq!(agent.finish().errno, 0);

@@ -125,6 +125,13 @@ fn egress_is_held_once_a_file_is_read_whose_name_tells_a_credential_wherever_it_
     }
     leaves_free("named-others", &others.map(|name| format!("open {} r", file(name))));
     leaves_free("named-list", &[format!("list {checkout}"), format!("open {} a", file("server.pem"))]);
+    // Where all are public, and where they are taken from there.
+    let public = format!("{FREE}/public");
+    fs::create_dir_all(&public).unwrap();
+    fs::write(format!("{public}/root.pem"), "known to all").unwrap();
+    leaves_free("named-public", &[format!("open {public}/root.pem r")]);
+    taints("named-into", &format!("rename {} {public}/server.pem", file("server.pem")));
+    fs::rename(format!("{public}/server.pem"), file("server.pem")).unwrap();
     // Under another name nobody would know it.
     taints("named-move", &format!("rename {} {}", file("server.pem"), file("server")));
     fs::rename(file("server"), file("server.pem")).unwrap();

@@ -35,6 +35,7 @@ labels:
   production-keys: { credential: production, paths: [/t/keys/production] }
   staging-keys: { credential: staging, paths: [/t/keys/staging] }
   named-keys: { credential: production, names: [.token, "*.pem", .env.*] }
+  public-keys: { credential: none, paths: [/t/free/public] }
   public-names: { names: [cacert.pem, .env.example] }
   told-keys: { credential: production, variables: [GUARD_SECRET, "*_TOKEN", VAULT_*] }
   told-staging: { credential: staging, variables: [GUARD_STAGING] }

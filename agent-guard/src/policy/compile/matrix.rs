@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_guard_common::credential::Environment;
+use agent_guard_common::credential::{EXEMPT, Environment};
 use agent_guard_common::limits::LABELS;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{Cell, Row, UNLABELLED, row_index};
@@ -10,7 +10,7 @@ use agent_guard_common::verdict::Verdict;
 
 use super::decision::{Conditions, Decision};
 use super::{CompileError, LabelInfo, LabelKind, too_many};
-use crate::policy::check::Checked;
+use crate::policy::check::{Checked, Label};
 use crate::policy::rules::usual_tier;
 
 /// The decisions of all profiles and operations, by label.
@@ -32,8 +32,11 @@ impl Matrix {
             .iter()
             .map(|label| LabelInfo { name: label.name.clone(), kind: LabelKind::Named(label.objects.kind()) });
         let labels: Vec<LabelInfo> = std::iter::once(unlabelled).chain(named).collect();
-        let credential = |environment: Option<Environment>| environment.map_or(0, Environment::bit);
-        let named = policy.labels.iter().map(|label| credential(label.credential));
+        let bits = |label: &Label| {
+            let leads = label.credential.map_or(0, Environment::bit);
+            if label.is_public { EXEMPT } else { leads }
+        };
+        let named = policy.labels.iter().map(bits);
         let credentials = std::iter::once(0).chain(named).collect();
         let mut cells: Vec<Vec<Decision>> = Vec::new();
         for profile in &policy.profiles {

@@ -11,6 +11,19 @@ use crate::policy::variables::Stripping;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct DefaultVerdict(pub(in crate::policy) Verdict);
 
+/// Where a label's credentials lead; `None` says that they are none, whatever their names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct Leads(pub(in crate::policy) Option<Environment>);
+
+impl Word for Leads {
+    const WHAT: &'static str = "environment";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        let environments = Environment::ALL.iter().map(|environment| (environment.name(), Self(Some(*environment))));
+        environments.chain([("none", Self(None))]).collect()
+    }
+}
+
 /// How a lookup that is denied is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {

@@ -50,12 +50,19 @@ fn escape_by_the_number_of_a_file_that_is_gone_is_none_and_costs_nobody_its_own_
     let old = number(&kept);
     assert_eq!(agent.errno(&format!("open {kept} w")), EPERM);
     fs::remove_file(&kept).unwrap();
-    let mut made = (0..64).map(|index| format!("{DISK}/free/{index}"));
-    let heir = made.find(|path| {
-        fs::write(path, "mine").unwrap();
-        number(path) == old
+    let paths = (0..64).map(|index| format!("{DISK}/free/{index}"));
+    // The number becomes free when the last one has closed the file, and the daemon may just be looking at it.
+    let heir = eventually("a file that gets the number again", || {
+        let mut made = paths.clone();
+        let heir = made.find(|path| {
+            fs::write(path, "mine").unwrap();
+            number(path) == old
+        });
+        if heir.is_none() {
+            paths.clone().for_each(|path| fs::remove_file(path).unwrap());
+        }
+        heir
     });
-    let heir = heir.expect("a file system that gives a number again");
     // Until the daemon has looked, the number's new owner is taken for the old one: refused, and not let pass.
     eventually("a file of its own", || (agent.errno(&format!("open {heir} w")) == 0).then_some(()));
     // Under its name the file is labelled at once, whatever its number.

@@ -24,6 +24,7 @@ const SCENARIO: &str = "scenario";
 /// Suites that take long and show little of a kernel that others do not: unless more is asked for, each runs on one, and
 /// that on another than the next.
 const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
+    ("approval", Kernel::Stable),
     ("fault", Kernel::Oldest),
     ("scenario_egress", Kernel::Newest),
     ("scenario_incident", Kernel::Oldest),
@@ -31,8 +32,8 @@ const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
     ("scenario_stress", Kernel::Newest),
 ];
 /// Of those, the ones that run on each kernel where what takes long is asked for: how a kernel bears stress, what it does
-/// without its daemon, and which hooks its network meets, are its own matters, and how programs end is not.
-const LONG_ON_EACH: &[&str] = &["fault", "scenario_egress", "scenario_stress"];
+/// with its daemon and without, and which hooks its network meets, are its own matters, and how programs end is not.
+const LONG_ON_EACH: &[&str] = &["approval", "fault", "scenario_egress", "scenario_stress"];
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];

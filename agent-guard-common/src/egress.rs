@@ -60,22 +60,27 @@ abi! {
 
 abi! {
     /// What is remembered of a socket, in its storage; a connection that it accepts begins with a copy.
-    pub struct SocketState = 48 {
+    pub struct SocketState = 64 {
         /// Serial of the session that it was judged for last.
         pub serial: u64,
         /// [`settled`] when it was judged last; 0 for never.
         pub settled: u64,
+        /// The address that it was judged for, IPv4 as `::ffff:a.b.c.d`, and below its port: a verdict on one peer is none on
+        /// another.
+        pub peer: [u8; 16],
         /// That session's slot.
         pub session: u32,
-        /// 1 when it listens, or was accepted by one that did: others have connected to it.
+        /// 1 when it listens, or was accepted by one that did: others have connected to it, unless it [`dials`](Self::dials).
         pub listens: u32,
         /// The name server that its lookups are meant for, IPv4 as `::ffff:a.b.c.d`.
         pub server: [u8; 16],
         /// 1 once it was used for a lookup: what it sends to a name server goes to the session's resolver. Never 0 again, and
         /// a word of its own, so that no other change of the record loses it.
         pub resolves: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// The port of the peer.
+        pub port: u16,
+        /// 1 once it was to connect by itself. Never 0 again.
+        pub dials: u16,
     }
 }
 

@@ -10,6 +10,7 @@ use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 
 use crate::credential;
+use crate::endpoint::Endpoint;
 use crate::hook::Caller;
 use crate::kernel::{Pointer, control, count};
 use crate::maps::CONNECTIONS;
@@ -59,23 +60,30 @@ impl Memory {
         change(unsafe { &mut *self.0 });
     }
 
-    /// Notes that a connection was judged for a caller.
+    /// Notes that a connection to an endpoint was judged for a caller.
     #[inline(always)]
-    pub fn settle(self, caller: &Caller) {
+    pub fn settle(self, caller: &Caller, endpoint: &Endpoint) {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
         let judged = settled(control(POLICY), credential::touched(session));
         self.change(|state| {
             state.serial = serial;
             state.session = session;
             state.settled = judged;
+            state.peer = endpoint.address;
+            state.port = endpoint.port;
         });
     }
 
-    /// Whether it was judged for a caller, and nothing that the verdict rested on has changed.
+    /// Whether a connection to this endpoint was judged for a caller, and nothing that the verdict rested on has changed.
     #[inline(always)]
-    pub fn is_settled(self, caller: &Caller) -> bool {
+    pub fn is_settled(self, caller: &Caller, endpoint: &Endpoint) -> bool {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
         let judged = settled(control(POLICY), credential::touched(session));
-        self.part(|state| state.serial == serial && state.settled == judged)
+        self.part(|state| {
+            state.serial == serial
+                && state.settled == judged
+                && state.port == endpoint.port
+                && u128::from_ne_bytes(state.peer) == u128::from_ne_bytes(endpoint.address)
+        })
     }
 }

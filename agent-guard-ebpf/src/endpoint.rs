@@ -40,8 +40,10 @@ struct SocketAddress {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Endpoint {
-    address: [u8; 16],
-    port: u16,
+    /// Address, IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// Port.
+    pub port: u16,
     protocol: u16,
     /// Slot of the session that goes there: names are what it knows.
     session: u32,

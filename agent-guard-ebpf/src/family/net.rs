@@ -1,5 +1,6 @@
 //! The network: connections, datagrams that name where they go, and sockets that let no hook see where.
 
+use agent_guard_common::egress::NO_SESSION;
 use agent_guard_common::operation::Operation;
 use agent_guard_common::session::state;
 use agent_guard_common::verdict::Reason;
@@ -22,15 +23,13 @@ pub fn socket_connect(context: LsmContext) -> i32 {
     if sock.is_null() {
         return 0;
     }
-    let result = reach(&caller, sock, context.arg::<u64>(1), false);
-    // From here on it is the caller's own connection, and what is sent on it has been judged.
-    if result == 0
-        && let Some(memory) = Memory::of(sock)
+    // Before anything is judged: from here on it is no connection of somebody else's.
+    if is_internet(sock)
+        && let Some(memory) = Memory::begun(sock)
     {
-        memory.change(|state| state.listens = 0);
-        memory.settle(&caller);
+        memory.change(|state| state.dials = 1);
     }
-    result
+    reach(&caller, sock, context.arg::<u64>(1), false)
 }
 
 /// net/socket.c, `__sock_sendmsg(sock, msg, size)`: messages that name a destination (unconnected UDP, and TCP Fast Open,
@@ -57,8 +56,10 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
 pub fn socket_listen(context: LsmContext) -> i32 {
     if Caller::current().is_some() {
         let sock = Pointer::new(context.arg::<*const u8>(0)).follow(&member::SOCKET_SOCK);
+        // One that is connected does not listen, whatever it is asked to.
         if !sock.is_null()
             && is_internet(sock)
+            && Endpoint::peer(sock, NO_SESSION).is_none()
             && let Some(memory) = Memory::begun(sock)
         {
             memory.change(|state| state.listens = 1);
@@ -118,9 +119,19 @@ fn reach_endpoint(caller: &Caller, sock: Pointer, endpoint: &Endpoint) -> i32 {
         });
         return 0;
     }
-    // What cannot be remembered is judged again with each message.
-    let _ = Memory::begun(sock);
-    credential::reach(caller, endpoint, Operation::Connect)
+    settle(caller, sock, endpoint)
+}
+
+/// Judges an endpoint, and remembers that. What cannot be remembered is judged again with each message.
+#[inline(always)]
+fn settle(caller: &Caller, sock: Pointer, endpoint: &Endpoint) -> i32 {
+    let result = credential::reach(caller, endpoint, Operation::Connect);
+    if result == 0
+        && let Some(memory) = Memory::begun(sock)
+    {
+        memory.settle(caller, endpoint);
+    }
+    result
 }
 
 /// Judges what is sent on a connection, unless that was done and holds.
@@ -130,20 +141,14 @@ fn go_on(caller: &Caller, sock: Pointer) -> i32 {
     if caller.state == state::HALTED || !is_internet(sock) {
         return 0;
     }
-    if Memory::of(sock).is_some_and(|memory| memory.part(|state| state.listens) != 0 || memory.is_settled(caller)) {
-        return 0;
-    }
     let Some(endpoint) = Endpoint::peer(sock, caller.tag.part(|tag| tag.session)) else { return 0 };
-    if endpoint.is_resolver() {
+    let passes = |memory: Memory| {
+        memory.part(|state| state.listens == 1 && state.dials == 0) || memory.is_settled(caller, &endpoint)
+    };
+    if Memory::of(sock).is_some_and(passes) || endpoint.is_resolver() {
         return 0;
     }
-    let result = credential::reach(caller, &endpoint, Operation::Connect);
-    if result == 0
-        && let Some(memory) = Memory::begun(sock)
-    {
-        memory.settle(caller);
-    }
-    result
+    settle(caller, sock, &endpoint)
 }
 
 /// include/linux/socket.h: AF_INET and AF_INET6.

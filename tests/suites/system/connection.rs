@@ -85,6 +85,23 @@ fn egress_on_a_connection_that_was_judged_is_judged_again_when_the_policy_change
 }
 
 #[test]
+fn egress_on_a_connection_from_before_stays_held_whatever_its_socket_is_asked_for_meanwhile() {
+    let (key, [production, _elsewhere]) = prepare("meanwhile");
+    for (number, meanwhile) in [format!("redial p {ELSEWHERE}"), "relisten p".to_owned()].iter().enumerate() {
+        let session = format!("meanwhile-{number}");
+        let mut agent = Agent::under("careful", &session);
+        assert_eq!(agent.errno(&format!("dial p tcp {PRODUCTION}")), 0);
+        let mut there = production.accept().unwrap().0;
+        assert_eq!(agent.errno(&format!("open {key} r")), 0);
+        assert_ne!(agent.errno(meanwhile), 0, "{meanwhile}: it is connected");
+        agent.begin("say p write");
+        deny(await_request_in(&session)["id"].as_str().unwrap());
+        assert_eq!(agent.finish().errno, EPERM, "{meanwhile}");
+        assert_eq!(arrived(&mut there), "", "{meanwhile}");
+    }
+}
+
+#[test]
 fn egress_on_a_connection_that_others_made_is_their_own_and_a_listener_is_no_way_out() {
     let (key, listeners) = prepare("listens");
     drop(listeners);

@@ -131,6 +131,8 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             Some(done)
         }
         ["redial", name, address] => Some(connect(&kept(name), at(address)?)),
+        // SAFETY: the descriptor is open.
+        ["relisten", name] => Some(Done::of(unsafe { libc::listen(kept(name).as_raw_fd(), 1) })),
         ["listen", name, address] => {
             let listener = TcpListener::bind(at(address)?);
             Some(Done::std(listener.map(|listener| json!(keep(name, listener.into())))))

@@ -54,32 +54,47 @@ fn wants_all(suite: &Program, test: &str) -> bool {
     ALONE.contains(&suite.name.as_str()) && is_named_long(test)
 }
 
+/// What guests are made of, whichever suite they run.
+struct Equipment {
+    /// The root file system of scenarios, if there is any among them.
+    rootfs: Option<PathBuf>,
+    payload: Vec<Payload>,
+}
+
 /// Whether a test, by its own name or with its modules, runs only when what takes long is asked for.
 pub(crate) fn is_named_long(name: &str) -> bool {
     name.rsplit("::").next().is_some_and(|name| name.starts_with(LONG))
 }
 
-/// Runs the suites in guests: first those in memory, then the scenarios.
+/// Runs the suites in guests, those first that take longest: none of them is to be waited for in the end, beside nothing.
 pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<()> {
-    let is_suite = |program: &&Program| program.kind == Kind::IntegrationTest && program.is_for_guests();
-    let (scenarios, suites): (Vec<_>, Vec<_>) =
-        programs.iter().filter(is_suite).partition(|program| program.name.starts_with(SCENARIO));
-    for (section, suites) in [("suites", suites), ("scenarios", scenarios)] {
-        let jobs = jobs(args, &suites)?;
-        if jobs.is_empty() {
-            continue;
-        }
-        report.section(section);
-        guest::fetch_kernels(args.kernels())?;
-        let rootfs = (section == "scenarios").then(rootfs::image).transpose()?;
-        let mut payload = common_payload(programs);
-        payload.extend(without(args)?);
-        let (alone, beside): (VecDeque<_>, VecDeque<_>) =
-            jobs.into_iter().partition(|job| job.tests.iter().any(|test| wants_all(job.suite, test)));
-        run_all(1, args, alone, &payload, rootfs.as_ref(), report);
-        run_all(args.jobs.max(1), args, beside, &payload, rootfs.as_ref(), report);
+    let suites = programs.iter().filter(|program| program.kind == Kind::IntegrationTest && program.is_for_guests());
+    let mut jobs = jobs(args, &suites.collect::<Vec<_>>())?;
+    if jobs.is_empty() {
+        return Ok(());
     }
+    report.section("guests");
+    jobs.sort_by_key(|job| only_kernel(job.suite).is_none());
+    guest::fetch_kernels(args.kernels())?;
+    let equipment = Equipment {
+        rootfs: jobs.iter().any(|job| is_scenario(job.suite)).then(rootfs::image).transpose()?,
+        payload: common_payload(programs).into_iter().chain(without(args)?).collect(),
+    };
+    let (alone, beside): (Vec<_>, Vec<_>) =
+        jobs.into_iter().partition(|job| job.tests.iter().any(|test| wants_all(job.suite, test)));
+    run_all(1, args, alone, &equipment, report);
+    run_all(args.jobs.max(1), args, beside, &equipment, report);
     Ok(())
+}
+
+/// Whether a suite replays a story with real tools.
+fn is_scenario(suite: &Program) -> bool {
+    suite.name.starts_with(SCENARIO)
+}
+
+/// The kernel that a suite runs on unless more is asked for, if it is one.
+fn only_kernel(suite: &Program) -> Option<Kernel> {
+    ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel)
 }
 
 /// Where a guest finds which hooks it is to do without; `tests/src/guest/daemon.rs` is the other side.
@@ -92,16 +107,15 @@ fn without(args: &Args) -> Result<Option<Payload>> {
     Ok(Some(Payload { host, guest: "/etc/agent-guard-without".to_owned() }))
 }
 
-fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<VecDeque<Job<'a>>> {
-    let mut jobs = VecDeque::new();
+fn jobs<'a>(args: &Args, suites: &[&'a Program]) -> Result<Vec<Job<'a>>> {
+    let mut jobs = Vec::new();
     for suite in suites {
         for tests in parts(suite, names(suite, args)?) {
             let of_kernel = |kernel: &Kernel| Job { kernel: *kernel, suite, tests: tests.clone() };
-            let only = ON_ONE_KERNEL.iter().find(|(name, _)| *name == suite.name).map(|(_, kernel)| *kernel);
             let is_asked_for = !args.filters.is_empty() || !args.kernels.is_empty();
             let is_on_each = is_asked_for || args.long && LONG_ON_EACH.contains(&suite.name.as_str());
-            match only.filter(|_| !is_on_each) {
-                Some(kernel) => jobs.push_back(of_kernel(&kernel)),
+            match only_kernel(suite).filter(|_| !is_on_each) {
+                Some(kernel) => jobs.push(of_kernel(&kernel)),
                 None => jobs.extend(args.kernels().iter().map(of_kernel)),
             }
         }
@@ -149,30 +163,23 @@ fn common_payload(programs: &[Program]) -> Vec<Payload> {
 }
 
 /// Runs the jobs, so many guests at a time.
-fn run_all(
-    guests: usize,
-    args: &Args,
-    jobs: VecDeque<Job<'_>>,
-    payload: &[Payload],
-    rootfs: Option<&PathBuf>,
-    report: &Report,
-) {
-    let queue = Mutex::new(jobs);
+fn run_all(guests: usize, args: &Args, jobs: Vec<Job<'_>>, equipment: &Equipment, report: &Report) {
+    let queue = Mutex::new(VecDeque::from(jobs));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
         for _ in 0..guests {
             scope.spawn(|| {
                 while let Some(job) = next() {
-                    run_one(args, &job, payload, rootfs, report);
+                    run_one(args, &job, equipment, report);
                 }
             });
         }
     });
 }
 
-fn run_one(args: &Args, job: &Job<'_>, payload: &[Payload], rootfs: Option<&PathBuf>, report: &Report) {
+fn run_one(args: &Args, job: &Job<'_>, equipment: &Equipment, report: &Report) {
     let program = format!("/usr/local/lib/suites/{}", job.suite.name);
-    let mut payload = payload.to_vec();
+    let mut payload = equipment.payload.clone();
     payload.push(Payload { host: job.suite.path.clone(), guest: program.clone() });
     let mut command = vec![program, "--test-threads=1".to_owned(), "--exact".to_owned()];
     if args.long {
@@ -181,7 +188,7 @@ fn run_one(args: &Args, job: &Job<'_>, payload: &[Payload], rootfs: Option<&Path
     command.extend(job.tests.iter().cloned());
     let guest = Guest {
         kernel: job.kernel,
-        rootfs: rootfs.cloned(),
+        rootfs: equipment.rootfs.clone().filter(|_| is_scenario(job.suite)),
         payload,
         command,
         time_limit: Some(if args.long { LONG_TIME_LIMIT } else { TIME_LIMIT }),

@@ -3,14 +3,13 @@
 //!
 //! Must not know how a session's credentials are noted: `system` tests that. The servers are in a network namespace.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
 
-use agent_guard_tests::egress::{Outcome, World, lookups, nameless, run, tcp_arrivals, tries, web_arrivals};
+use agent_guard_tests::egress::{Outcome, nameless, run, tries, world};
 use agent_guard_tests::guest::Daemon;
 use serde_json::Value;
 
@@ -25,23 +24,13 @@ const NETRC: &str = "/home/agent/.netrc";
 /// TCP connections that `docs:46` makes: two for each version.
 const OF_DOCUMENTATION: u64 = 4;
 
-/// The world, begun and not yet waited for.
-static WORLD: Mutex<Option<World>> = Mutex::new(None);
-
-/// The daemon, in a world whose servers answer.
 fn daemon() -> &'static Daemon {
-    static READY: OnceLock<()> = OnceLock::new();
-    // The daemon's start and the servers' go side by side.
-    let daemon = Daemon::shared(prepare);
-    READY.get_or_init(|| {
-        let world = WORLD.lock().unwrap().take();
-        world.unwrap_or_else(|| panic!("the world could not be made: see the first test")).finish();
-    });
-    daemon
+    Daemon::shared(prepare)
 }
 
+/// The servers first, and then the daemon: beside their start its own would take longer than anybody waits for it.
 fn prepare() -> String {
-    *WORLD.lock().unwrap() = Some(World::begin());
+    world::make();
     assert_eq!(POLICY.matches(PRODUCTION).count(), 1, "the shipped policy names production otherwise");
     POLICY.replace(PRODUCTION, &format!("{PRODUCTION}{PRODUCTION_V6}"))
 }
@@ -117,7 +106,7 @@ fn scenario_egress_every_tool_reaches_production_on_the_record_until_a_credentia
 #[test]
 fn scenario_egress_every_tool_is_held_once_a_credential_is_read_and_a_no_is_its_own_error_and_reaches_nobody() {
     daemon();
-    let arrived = tcp_arrivals();
+    let arrived = world::tcp_arrivals();
     let (documentation, tools) = (["docs:46"], [TOOLS, &[AWS[1]]].concat());
     let outcome = guarded("denied", &[&[CREDENTIAL], &documentation[..], &tools, &documentation].concat(), no);
     assert_asked(&outcome, &tools);
@@ -129,8 +118,8 @@ fn scenario_egress_every_tool_is_held_once_a_credential_is_read_and_a_no_is_its_
     for attempts in [first, last] {
         documented.iter().zip(attempts).for_each(|(of, attempt)| of.assert_reached(attempt));
     }
-    assert_eq!(tcp_arrivals(), arrived + 2 * OF_DOCUMENTATION, "nothing else has arrived");
-    assert_eq!(lookups("denied.udp.prod.example"), 0);
+    assert_eq!(world::tcp_arrivals(), arrived + 2 * OF_DOCUMENTATION, "nothing else has arrived");
+    assert_eq!(world::lookups("denied.udp.prod.example"), 0);
 }
 
 #[test]
@@ -139,7 +128,7 @@ fn scenario_egress_a_yes_lets_through_what_it_was_asked_for_and_the_server_answe
     let outcome = guarded("approved", &[&[CREDENTIAL], tools.as_slice()].concat(), yes);
     assert_asked(&outcome, &tools);
     assert_reached(&outcome, &tools);
-    assert_eq!(lookups("approved.udp.prod.example"), 2, "once over each version of IP");
+    assert_eq!(world::lookups("approved.udp.prod.example"), 2, "once over each version of IP");
 }
 
 #[test]
@@ -212,7 +201,7 @@ fn scenario_egress_a_token_found_in_a_checkout_is_a_credential_and_the_next_call
     fs::write(&found, "API_TOKEN=forgotten\n").unwrap();
     let chowned = Command::new("chown").args(["-R", "agent:agent", CHECKOUT, CLEAN]).output().unwrap();
     assert!(chowned.status.success(), "{chowned:?}");
-    let arrived = web_arrivals();
+    let arrived = world::web_arrivals();
     let find = format!("find:{CHECKOUT}");
     let words = ["curl:4", &find, "curl:4", "docs:46"];
     let outcome = guarded("found", &words, no);
@@ -222,7 +211,7 @@ fn scenario_egress_a_token_found_in_a_checkout_is_a_credential_and_the_next_call
     tries[0].assert_reached(&outcome.attempts[0]);
     tries[1].assert_refused(&outcome.attempts[1]);
     tries[2..].iter().zip(&outcome.attempts[2..]).for_each(|(of, attempt)| of.assert_reached(attempt));
-    assert_eq!(web_arrivals().len(), arrived.len() + 1, "only what was asked for before it was found");
+    assert_eq!(world::web_arrivals().len(), arrived.len() + 1, "only what was asked for before it was found");
     // A checkout without one, and an agent without guard.
     let clean = format!("find:{CLEAN}");
     let outcome = guarded("found-none", &[&clean, "curl:4"], no);
@@ -234,7 +223,7 @@ fn scenario_egress_a_token_found_in_a_checkout_is_a_credential_and_the_next_call
 #[test]
 fn scenario_egress_a_name_with_addresses_of_both_kinds_is_refused_over_both() {
     daemon();
-    let (arrived, asked_for) = (tcp_arrivals(), web_arrivals());
+    let (arrived, asked_for) = (world::tcp_arrivals(), world::web_arrivals());
     let outcome = guarded("both", &[CREDENTIAL, "both-curl:4"], no);
     // The C library sorts a name's addresses by connecting a datagram socket to each, which sends nothing.
     let mut objects = outcome.objects();
@@ -242,5 +231,5 @@ fn scenario_egress_a_name_with_addresses_of_both_kinds_is_refused_over_both() {
     let [v4, v6] = ["203.0.113.20:443", "[2001:db8::20]:443"];
     assert_eq!(objects, ["tcp", "udp"].map(|protocol| [v4, v6].map(|at| format!("{protocol} {at}"))).concat());
     assert_eq!(outcome.attempts[0].status, 7, "{outcome:#?}");
-    assert_eq!((tcp_arrivals(), web_arrivals()), (arrived, asked_for));
+    assert_eq!((world::tcp_arrivals(), world::web_arrivals()), (arrived, asked_for));
 }

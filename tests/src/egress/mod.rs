@@ -5,8 +5,7 @@
 
 mod agent;
 mod tool;
-mod world;
+pub mod world;
 
 pub use self::agent::{Attempt, Outcome, nameless, run};
 pub use self::tool::{Try, tries};
-pub use self::world::{World, lookups, tcp_arrivals, web_arrivals};

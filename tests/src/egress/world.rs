@@ -3,7 +3,7 @@
 //! Must not know who reaches them.
 
 use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,39 +17,25 @@ const LOG: &str = "world.log";
 /// The start of the cloud alone takes emulation some ten seconds; a busy host more.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The world in the making.
-#[derive(Debug)]
-pub struct World {
-    maker: Child,
-}
-
-impl World {
-    /// Begins to make it, and installs the agent's programs.
-    #[must_use]
-    pub fn begin() -> Self {
-        agent::install();
-        fs::create_dir_all(PLACE).unwrap();
-        fs::write(PROGRAM, SCRIPT).unwrap();
-        // Servers keep what their maker had open: a pipe would never end.
-        let log = File::create(format!("{PLACE}/{LOG}")).unwrap();
-        let mut command = Command::new("sh");
-        command.args([PROGRAM, PLACE]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self { maker: command.spawn().unwrap() }
-    }
-
-    /// Waits until every server answers.
-    pub fn finish(mut self) {
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = self.maker.try_wait().unwrap() {
-                break status;
-            }
-            assert!(start.elapsed() < PATIENCE, "it is not made: {}", read(LOG));
-            sleep(Duration::from_millis(50));
-        };
-        assert!(status.success(), "{status}: {}", read(LOG));
-        eprintln!("the world was waited for: {} s", start.elapsed().as_secs());
-    }
+/// Makes it, and installs the agent's programs. In the end every server answers.
+pub fn make() {
+    agent::install();
+    fs::create_dir_all(PLACE).unwrap();
+    fs::write(PROGRAM, SCRIPT).unwrap();
+    // Servers keep what their maker had open: a pipe would never end.
+    let log = File::create(format!("{PLACE}/{LOG}")).unwrap();
+    let mut command = Command::new("sh");
+    command.args([PROGRAM, PLACE]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    let (start, mut maker) = (Instant::now(), command.spawn().unwrap());
+    let status = loop {
+        if let Some(status) = maker.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "it is not made: {}", read(LOG));
+        sleep(Duration::from_millis(50));
+    };
+    assert!(status.success(), "{status}: {}", read(LOG));
+    eprintln!("the world was made in {:.1} s", start.elapsed().as_secs_f32());
 }
 
 fn read(name: &str) -> String {

@@ -39,6 +39,9 @@ pub mod flag {
     pub const ABSTRACT: u32 = 8;
 }
 
+/// In place of the bytes that were sent on a connection: there is none, or it does not count them.
+pub const NOT_CONNECTED: u64 = u64::MAX;
+
 /// A path as a list of names, the last one first, each with its NUL.
 pub type Names = [u8; PATH_BYTES + PATH_SLACK];
 
@@ -64,7 +67,7 @@ abi! {
         /// Thread group (upper half) and thread (lower half).
         pub task: u64,
         /// Inode of the object, or of its directory when it does not exist yet; of a process its id, of a call its
-        /// number.
+        /// number, of an endpoint the bytes that were sent there before, or [`NOT_CONNECTED`].
         pub ino: u64,
         /// Device of the object.
         pub dev: u32,

@@ -39,6 +39,7 @@ macro_rules! members {
             SOCK_PEER_PORT, "sock", "__sk_common.skc_dport";
             SOCK_PEER_V4, "sock", "__sk_common.skc_daddr";
             SOCK_PEER_V6, "sock", "__sk_common.skc_v6_daddr";
+            TCP_SENT, "tcp_sock", "bytes_sent";
             SOCK_NETWORK, "sock", "__sk_common.skc_net.net";
             NETWORK_COOKIE, "net", "net_cookie";
             UNIX_DENTRY, "unix_sock", "path.dentry";

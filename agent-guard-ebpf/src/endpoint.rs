@@ -3,7 +3,7 @@
 
 use agent_guard_common::control::NETWORK;
 use agent_guard_common::egress::{NAME_SERVER, NO_SESSION, NamedKey, resolver_port};
-use agent_guard_common::event::Head;
+use agent_guard_common::event::{Head, NOT_CONNECTED};
 use agent_guard_common::hash::{Sip, SipKey};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{ENDPOINT_SLOT_BITS, EndpointKey, UNLABELLED, endpoint_label};
@@ -11,7 +11,7 @@ use agent_guard_common::verdict::Reason;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use crate::hook::Object;
-use crate::kernel::{Pointer, control, copy, member, now};
+use crate::kernel::{Pointer, control, copy, member, now, word};
 use crate::maps::{ENDPOINTS, NAMED, RESOLVERS};
 
 // include/linux/socket.h
@@ -47,11 +47,18 @@ pub struct Endpoint {
     protocol: u16,
     /// Slot of the session that goes there: names are what it knows.
     session: u32,
+    /// Bytes that were sent there before, if it is a connection that counts them.
+    sent: u64,
 }
 
 impl Endpoint {
     /// An endpoint that could not be read.
-    pub const UNKNOWN: Self = Self { address: [0; 16], port: 0, protocol: 0, session: NO_SESSION };
+    pub const UNKNOWN: Self = Self { address: [0; 16], port: 0, protocol: 0, session: NO_SESSION, sent: NOT_CONNECTED };
+
+    #[inline(always)]
+    const fn new(address: [u8; 16], port: u16, protocol: u16, session: u32) -> Self {
+        Self { address: meant(address), port, protocol, session, sent: NOT_CONNECTED }
+    }
 
     /// To whom a socket is connected; `None` when it is not, or is no internet socket.
     #[inline(always)]
@@ -71,7 +78,19 @@ impl Endpoint {
             }
             _ => return None,
         };
-        Some(Self { address: meant(address), port, protocol: protocol(sock), session })
+        Some(Self::new(address, port, protocol(sock), session))
+    }
+
+    /// The same endpoint, which a socket is connected to, and has sent something to (include/linux/tcp.h; what was sent
+    /// again counts again).
+    #[inline(always)]
+    pub fn with_sent(self, sock: Pointer) -> Self {
+        let mut sent = NOT_CONNECTED;
+        if sock.load::<u16>(&member::SOCK_PROTOCOL) == IPPROTO_TCP {
+            // What cannot be read is counted, and not told.
+            copy(&mut sent, sock.address() + u64::from(member::TCP_SENT.load()));
+        }
+        Self { sent, ..self }
     }
 
     /// Whether a guarded task looks a name up there that its session's resolver answers instead. `sock`: the socket.
@@ -117,10 +136,7 @@ impl Endpoint {
 /// Where a session's resolver listens; see [`agent_guard_common::egress::resolver`].
 #[inline(always)]
 pub fn resolver_of(session: u32) -> u64 {
-    RESOLVERS.get_ptr(session).map_or(0, |resolver| {
-        // SAFETY: the map's value is valid until the program ends, and an aligned u64 is read whole.
-        unsafe { core::ptr::read_volatile(resolver) }
-    })
+    word(&RESOLVERS, session).unwrap_or(0)
 }
 
 /// Whether a socket is in the network namespace in which the resolvers listen.
@@ -168,8 +184,8 @@ impl Destination {
         let protocol = protocol(sock);
         let port = u16::from_be_bytes(raw.port);
         match family {
-            AF_INET => Self::Endpoint(Endpoint { address: meant(mapped(raw.first)), port, protocol, session }),
-            AF_INET6 => Self::Endpoint(Endpoint { address: meant(raw.address), port, protocol, session }),
+            AF_INET => Self::Endpoint(Endpoint::new(mapped(raw.first), port, protocol, session)),
+            AF_INET6 => Self::Endpoint(Endpoint::new(raw.address, port, protocol, session)),
             _ => Self::Elsewhere,
         }
     }
@@ -228,5 +244,6 @@ impl Object for Endpoint {
         head.address = self.address;
         head.port = u32::from(self.port);
         head.protocol = u32::from(self.protocol);
+        head.ino = self.sent;
     }
 }

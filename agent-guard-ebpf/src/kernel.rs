@@ -6,6 +6,7 @@ use agent_guard_common::control::NOTHING;
 use agent_guard_common::counter::{self, Place};
 use agent_guard_common::{constants, members};
 use aya_ebpf::Global;
+use aya_ebpf::btf_maps::Array;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 
 use crate::maps::{CONTROL, FAILURES};
@@ -148,9 +149,13 @@ pub extern "C" fn nothing() -> u64 {
 
 /// A word by which the daemon steers the programs; see `agent_guard_common::control`.
 #[inline(always)]
-pub fn control(word: u32) -> u64 {
-    CONTROL.get_ptr(word).map_or(0, |value| {
-        // SAFETY: the map's value is valid until the program ends, and an aligned u64 is read whole.
-        unsafe { core::ptr::read_volatile(value) }
-    })
+pub fn control(which: u32) -> u64 {
+    word(&CONTROL, which).unwrap_or(0)
+}
+
+/// A word of an array that others write meanwhile; `None` for one out of range.
+#[inline(always)]
+pub fn word<const WORDS: usize>(array: &Array<u64, WORDS>, index: u32) -> Option<u64> {
+    // SAFETY: the map's value is valid until the program ends, and an aligned u64 is read whole.
+    array.get_ptr(index).map(|word| unsafe { core::ptr::read_volatile(word) })
 }

@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs, bpf_task_storage_get,
 };
 
-use crate::kernel::{Pointer, count, member};
+use crate::kernel::{Pointer, count, member, word};
 use crate::maps::{ENROL, OUTCOMES, SESSIONS, TAGS, TASKS};
 
 // include/linux/sched.h
@@ -180,8 +180,7 @@ fn process() -> u32 {
 /// A session's living tasks.
 #[inline(always)]
 pub fn count_of(session: u32) -> u64 {
-    // SAFETY: an aligned u64 of a live map is read whole.
-    TASKS.get_ptr(session).map_or(0, |tasks| unsafe { core::ptr::read_volatile(tasks) })
+    word(&TASKS, session).unwrap_or(0)
 }
 
 /// Adds to the number of a session's living tasks; a slot that is another session's by now is left alone.

@@ -148,7 +148,7 @@ fn go_on(caller: &Caller, sock: Pointer) -> i32 {
     if Memory::of(sock).is_some_and(passes) || endpoint.is_resolver() {
         return 0;
     }
-    settle(caller, sock, &endpoint)
+    settle(caller, sock, &endpoint.with_sent(sock))
 }
 
 /// include/linux/socket.h: AF_INET and AF_INET6.

@@ -25,6 +25,10 @@ fn sheet(style: Style, request: &Request) -> String {
         ("what", escape(&format!("{} {}", request.operation, object(request)))),
         ("label", escape(&request.label)),
         ("impact", request.impact.as_ref().map_or_else(|| "not known".to_owned(), impact)),
+        (
+            "sent",
+            request.sent.map(|bytes| format!("{} on this connection so far", output::bytes(bytes))).unwrap_or_default(),
+        ),
         ("touched", credentials(&request.credentials)),
         ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
         ("process", process(&request.process)),

@@ -262,6 +262,7 @@ mod tests {
             tier: Tier::Gated,
             process: plain(pid, pid, 0, "test".to_owned()),
             impact: None,
+            sent: None,
         };
         let question = Question {
             key: Key { task: Task { tgid: pid, tid: pid }, question: 1 },
@@ -276,7 +277,7 @@ mod tests {
         };
         Context {
             question,
-            object: Object::Endpoint { address: ([127, 0, 0, 1], 80).into(), protocol: 6 },
+            object: Object::Endpoint { address: ([127, 0, 0, 1], 80).into(), protocol: 6, sent: None },
             root: pid,
             mounts: Mounts::default(),
             labelled: BTreeSet::new(),

@@ -85,8 +85,7 @@ impl Lookups {
 
     /// Knows again what the sessions that are still there have heard before this daemon started.
     pub(super) fn restore(&mut self, kernel: &Kernel, sessions: &Registry) -> Result<(), kernel::Error> {
-        let lives = |slot: u32| sessions.iter().any(|session| session.stamp.key.slot == slot);
-        let kept = kernel.kept_names()?.into_iter().filter(|heard| lives(heard.session));
+        let kept = kernel.kept_names()?.into_iter().filter(|heard| sessions.at(heard.session).is_some());
         self.known.restore(kept.map(|heard| {
             let naming = Naming { name: Arc::from(heard.name.as_str()), until_ns: heard.until_ns };
             (heard.session, heard.address, naming)
@@ -96,10 +95,8 @@ impl Lookups {
 
     /// All that the sessions know, for a policy that is to be put in force.
     pub(super) fn hearings(&self, sessions: &Registry) -> Vec<Hearing> {
-        let profiles: BTreeMap<u32, u32> =
-            sessions.iter().map(|session| (session.stamp.key.slot, session.profile_index)).collect();
-        let entries = self.known.all();
-        entries.filter_map(|entry| Some(Hearing { profile: *profiles.get(&entry.session)?, entry })).collect()
+        let hearing = |entry: dns::Entry| Some(Hearing { profile: sessions.at(entry.session)?.profile_index, entry });
+        self.known.all().filter_map(hearing).collect()
     }
 
     /// The names that a session knows an address by.
@@ -171,8 +168,7 @@ impl Lookups {
     ) -> Result<(), kernel::Error> {
         let now_ns = clock::monotonic_ns();
         for entry in self.known.expire(now_ns) {
-            let of = sessions.iter().find(|session| session.stamp.key.slot == entry.session);
-            write(kernel, &entry, of.map_or(0, |session| session.profile_index), policy)?;
+            write(kernel, &entry, sessions.at(entry.session).map_or(0, |session| session.profile_index), policy)?;
         }
         for heard in kernel.kept_names()?.into_iter().filter(|heard| heard.until_ns <= now_ns) {
             kernel.forget_heard(heard.session, heard.address, &heard.name)?;
@@ -250,9 +246,7 @@ impl Daemon {
 
     fn may(&mut self, slot: u32, name: &str) -> dns::Ruling {
         let now_ns = clock::monotonic_ns();
-        let Some(session) = self.sessions.iter().find(|session| session.stamp.key.slot == slot) else {
-            return dns::Ruling::Refused;
-        };
+        let Some(session) = self.sessions.at(slot) else { return dns::Ruling::Refused };
         let (profile, stamp) = (session.profile_index, Arc::clone(&session.stamp));
         let touched = self.kernel.touched(slot).unwrap_or(u64::MAX);
         let policy = Arc::clone(&self.policy.compiled);
@@ -270,6 +264,7 @@ impl Daemon {
             // Which of its processes asks is not seen.
             process: session::plain(session.root, session.root, stamp.uid, String::new()),
             impact: None,
+            sent: None,
         };
         let entry =
             |what, reason| Entry { act: Some(Arc::new(act(judged.label))), reason, ..Entry::new(clock::now(), what) };
@@ -299,7 +294,7 @@ impl Daemon {
     }
 
     fn learn(&mut self, slot: u32, heard: &Heard) -> bool {
-        let Some(session) = self.sessions.iter().find(|session| session.stamp.key.slot == slot) else { return false };
+        let Some(session) = self.sessions.at(slot) else { return false };
         let learnt = self.lookups.learn(&mut self.kernel, heard, session, &self.policy.compiled);
         if let Err(error) = &learnt {
             tracing::error!(%error, session = %session.stamp.id, "a lookup is refused, since its answer cannot be noted");

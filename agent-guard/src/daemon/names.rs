@@ -39,7 +39,7 @@ pub(super) fn object(object: &Object, tables: &[&Mounts]) -> Named {
         Object::Socket(Socket::Unnamed) => plain("a socket without a name".to_owned()),
         Object::Process { pid, comm } => plain(format!("process {pid} ({comm})")),
         Object::Call { number, compat } => plain(call(*number, *compat)),
-        Object::Endpoint { address, protocol } => {
+        Object::Endpoint { address, protocol, .. } => {
             let protocol = match protocol {
                 6 => "tcp ".to_owned(),
                 17 => "udp ".to_owned(),
@@ -70,7 +70,9 @@ fn call(number: u64, compat: bool) -> String {
 pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lookups: &Lookups) -> Act {
     let key = SessionKey { slot: event.session, serial: event.serial };
     let mut named = object(&event.object, &[&policy.places.mounts]);
-    if let Object::Endpoint { address, .. } = &event.object {
+    let mut sent = None;
+    if let Object::Endpoint { address, sent: before, .. } = &event.object {
+        sent = *before;
         let known_as = lookups.names(event.session, address.ip());
         if !known_as.is_empty() {
             named.object.push_str(&format!(" ({})", known_as.join(", ")));
@@ -91,6 +93,7 @@ pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lo
         tier: event.tier,
         process: session::plain(event.task.tgid, event.task.tid, event.uid, event.comm.clone()),
         impact: None,
+        sent,
     }
 }
 

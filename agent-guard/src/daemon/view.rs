@@ -68,6 +68,7 @@ impl Outline {
                 bytes: impact.bytes,
                 complete: impact.complete,
             }),
+            sent: act.sent,
             credentials: self.credentials.clone(),
             asked_at: self.asked,
             expires_at: self.expires,

@@ -45,6 +45,7 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         tier: Tier::Gated,
         process: plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()),
         impact: None,
+        sent: None,
     };
     Question {
         key,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use agent_guard_common::event::{Event, Head, Names, flag, kind};
+use agent_guard_common::event::{Event, Head, NOT_CONNECTED, Names, flag, kind};
 use agent_guard_common::limits::RING_BYTES;
 use agent_guard_common::map;
 use agent_guard_common::operation::{Operation, Target};
@@ -76,6 +76,8 @@ pub enum Object {
         address: SocketAddr,
         /// IP protocol.
         protocol: u16,
+        /// Bytes that were sent there before, if it is a connection that counts them.
+        sent: Option<u64>,
     },
     /// A unix socket.
     Socket(Socket),
@@ -324,6 +326,7 @@ impl Record<'_> {
                     narrow("port", head.port)?,
                 ),
                 protocol: narrow("protocol", head.protocol)?,
+                sent: (ino != NOT_CONNECTED).then_some(ino),
             },
             Target::Entries => Object::Ends {
                 dev,
@@ -380,7 +383,7 @@ fn text(comm: &[u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use agent_guard_common::bytes_of;
-    use agent_guard_common::event::{Event, Head, flag, kind};
+    use agent_guard_common::event::{Event, Head, NOT_CONNECTED, flag, kind};
 
     use super::{KernelEvent, Object, decode};
 
@@ -415,7 +418,12 @@ mod tests {
         let mut head = Head { kind: kind::REFUSED, operation: 7, port: 443, protocol: 6, ..Head::ZERO };
         head.address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 10];
         let KernelEvent::Refused(act) = decode(bytes_of(&head)) else { panic!("no refusal") };
-        assert_eq!(act.object, Object::Endpoint { address: "203.0.113.10:443".parse().expect("valid"), protocol: 6 });
+        assert_eq!(
+            act.object,
+            Object::Endpoint { address: "203.0.113.10:443".parse().expect("valid"), protocol: 6, sent: Some(0) }
+        );
+        let KernelEvent::Refused(act) = decode(bytes_of(&Head { ino: NOT_CONNECTED, ..head })) else { panic!("none") };
+        assert!(matches!(act.object, Object::Endpoint { sent: None, .. }), "{act:?}");
     }
 
     #[test]

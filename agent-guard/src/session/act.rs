@@ -117,6 +117,9 @@ pub struct Act {
     /// What it would take with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impact: Option<Impact>,
+    /// Bytes that were sent before on the connection that it goes on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
 }
 
 /// The word for a tier, as policies have it.

@@ -264,7 +264,13 @@ impl Registry {
         self.sessions.get(&key.slot).filter(|session| session.stamp.key == key)
     }
 
-    /// The same, to be changed.
+    /// The session that has a slot.
+    #[must_use]
+    pub fn at(&self, slot: u32) -> Option<&Session> {
+        self.sessions.get(&slot)
+    }
+
+    /// A session that has not ended, to be changed.
     pub fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         self.sessions.get_mut(&key.slot).filter(|session| session.stamp.key == key)
     }

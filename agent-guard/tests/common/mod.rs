@@ -180,6 +180,7 @@ pub fn request(id: &str, uid: u32) -> Request {
             ancestry: vec![Ancestor { pid: 4200, comm: "bash".into(), argv: vec!["bash".into()] }],
         },
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
+        sent: None,
         credentials: Vec::new(),
         asked_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),

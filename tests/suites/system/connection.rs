@@ -48,6 +48,7 @@ fn egress_on_a_connection_from_before_is_held_once_a_credential_was_read_and_the
         let request = await_request_in(&session);
         assert_eq!(request["operation"], "connect");
         assert!(request["object"].as_str().unwrap().contains(PRODUCTION), "{request}");
+        assert_eq!(request["sent"], 5, "{how}: what has arrived before: {request}");
         assert_eq!(arrived(&mut there), "", "{how}: before its approval");
         deny(request["id"].as_str().unwrap());
         assert_eq!(agent.finish().errno, EPERM, "{how}");

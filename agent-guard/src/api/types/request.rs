@@ -136,6 +136,8 @@ pub struct Request {
     pub process: Process,
     /// What lies under the label, for an act that destroys.
     pub impact: Option<Impact>,
+    /// Bytes that were sent before on the connection that it goes on with; none for anything else.
+    pub sent: Option<u64>,
     /// Which credentials the session has touched, by where they lead.
     pub credentials: Vec<Credential>,
     /// When it was asked.

@@ -84,8 +84,8 @@ abi! {
     }
 }
 
-/// What a verdict on a connection rests on besides its endpoint: the policy (see [`crate::control::POLICY`]), and what the
-/// session has touched. Never 0.
+/// What a verdict on a connection rests on besides its endpoint: the policy (see [`crate::control::POLICY`]), and what was
+/// touched. Never 0.
 #[inline(always)]
 #[must_use]
 pub const fn settled(policy: u64, touched: u64) -> u64 {

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_record_survives_the_way_through_bytes() {
-        let cell = Cell { verdict: 3, tier: 1, rule: 517, condition: 9, reserved: 0 };
+        let cell = Cell { verdict: 3, tier: 1, rule: 517, condition: 9, whose: 0 };
         assert_eq!(read::<Cell>(bytes_of(&cell)), Some(cell));
     }
 

@@ -20,14 +20,14 @@ abi! {
         pub tier: u8,
         /// Index of the rule that said so, in the policy's order; 0 is the built-in default.
         pub rule: u16,
-        /// Number of the [`Alternatives`] that decide instead, by what the session has touched; 0 for none.
+        /// Number of the [`Alternatives`] that decide instead, by what was touched; 0 for none.
         pub condition: u16,
-        /// Zero.
-        pub reserved: u16,
+        /// Whose touching counts for that: a [`crate::credential::Whose`].
+        pub whose: u16,
     }
 }
 
-/// Cells that decide by the set of environments that a session has touched credentials of; they have no conditions.
+/// Cells that decide by the set of environments that credentials were touched of; they have no conditions.
 pub type Alternatives = [Cell; SETS];
 
 /// A row of the matrix: one cell a label.

@@ -109,13 +109,13 @@ abi! {
         pub programs: [u64; 2],
         /// What `argv[0]` must hash to, where the kernel leaves it as it was; see [`crate::answer::Answer::name`].
         pub name: u64,
-        /// 1 between an `execve` that must be proven and its proof: a task that goes on without one is refused all.
-        pub unproven: u64,
+        /// What this task and those that it comes from have touched, as [`crate::credential::own`] reads it.
+        pub touched: u64,
         /// Question of the act that has passed its hook by an approval and has not ended; 0 for none.
         pub passed: u64,
         /// 1 and the number of the operation that has passed its hook and has not ended; 0 for none.
         pub acting: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// 1 between an `execve` that must be proven and its proof: a task that goes on without one is refused all.
+        pub unproven: u32,
     }
 }

@@ -64,7 +64,7 @@ impl Memory {
     #[inline(always)]
     pub fn settle(self, caller: &Caller, endpoint: &Endpoint) {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
-        let judged = settled(control(POLICY), credential::touched(session));
+        let judged = settled(control(POLICY), credential::touched(caller.tag));
         self.change(|state| {
             state.serial = serial;
             state.session = session;
@@ -77,8 +77,8 @@ impl Memory {
     /// Whether a connection to this endpoint was judged for a caller, and nothing that the verdict rested on has changed.
     #[inline(always)]
     pub fn is_settled(self, caller: &Caller, endpoint: &Endpoint) -> bool {
-        let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
-        let judged = settled(control(POLICY), credential::touched(session));
+        let serial = caller.tag.part(|tag| tag.serial);
+        let judged = settled(control(POLICY), credential::touched(caller.tag));
         self.part(|state| {
             state.serial == serial
                 && state.settled == judged

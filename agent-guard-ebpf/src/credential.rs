@@ -3,17 +3,17 @@
 //! Must not know what a credential is: a label of the policy says so.
 
 use agent_guard_common::counter::Place;
-use agent_guard_common::credential::{EXEMPT, SETS, condition_index, label_index};
+use agent_guard_common::credential::{EVERY, EXEMPT, Whose, condition_index, label_index, noted, own};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::rule::{Cell, FILES_ANYWHERE, UNLABELLED};
 
 use crate::emit::{self, Touch};
 use crate::hook::{self, Caller, Finding, Object};
-use crate::kernel::{Pointer, copy, count, member};
+use crate::kernel::{Pointer, copy, count, member, word};
 use crate::maps::{CONDITIONS, CREDENTIALS, TOUCHED};
 use crate::name;
 use crate::object::{S_IFDIR, S_IFMT};
-use crate::task;
+use crate::task::{self, TagPointer};
 
 /// Ends a hook that lets a file be read, with its result: what passes has touched the credential that the file is, before
 /// the first byte of it is read.
@@ -99,7 +99,7 @@ pub extern "C" fn mark(slot: u32, labels: u32) -> u64 {
         return u64::from(UNLABELLED);
     }
     let Some(tag) = task::tag(task::current()) else { return u64::from(UNLABELLED) };
-    let before = add(tag.part(|tag| tag.session), bits);
+    let before = add(tag, bits);
     if bits_of_one & !before != 0 {
         u64::from(one)
     } else if bits_of_other & !before != 0 {
@@ -109,37 +109,66 @@ pub extern "C" fn mark(slot: u32, labels: u32) -> u64 {
     }
 }
 
-/// What a session has touched: bits of environments.
+/// What the current task has touched, or another of its process, or one that it comes from, as a task's word has it.
 #[inline(always)]
-pub fn touched(session: u32) -> u64 {
-    TOUCHED.get_ptr(session).map_or(SETS as u64 - 1, |bits| {
-        // SAFETY: an aligned u64 of a live map is read whole. Where it cannot be told everything was touched.
-        unsafe { core::ptr::read_volatile(bits) }
-    })
+pub fn of_process(tag: TagPointer) -> u64 {
+    // What all its threads have touched the first one notes for them.
+    let first = task::tag(task::current().follow(&member::TASK_LEADER));
+    first.map_or(u64::MAX, |first| first.part(|tag| tag.touched)) | tag.part(|tag| tag.touched)
 }
 
-/// Adds to what a session has touched; returns what it had touched before.
+/// Both sets of a caller in one word: what its session has touched, and above that what its process has. Where it cannot
+/// be told everything was touched.
 #[inline(always)]
-pub fn add(session: u32, bits: u64) -> u64 {
-    let Some(touched) = TOUCHED.get_ptr_mut(session) else { return bits };
-    // SAFETY: an aligned u64 of a live map is read whole; other CPUs set bits of it as well, and the result is not used, so
-    // no fetching form is asked for.
-    unsafe {
-        let before = core::ptr::read_volatile(touched);
-        core::arch::asm!("lock *(u64 *)({p} + 0) |= {b}", p = in(reg) touched, b = in(reg) bits);
-        before
+pub fn touched(tag: TagPointer) -> u64 {
+    const BOTH: u64 = EVERY << 4 | EVERY;
+    let session = word(&TOUCHED, tag.part(|tag| tag.session));
+    session.map_or(BOTH, |session| session & EVERY | own(session, of_process(tag)) << 4)
+}
+
+/// Adds to what the current task, its process and its session have touched; returns what the session had touched before.
+#[inline(always)]
+pub fn add(tag: TagPointer, bits: u64) -> u64 {
+    let Some(session) = TOUCHED.get_ptr_mut(tag.part(|tag| tag.session)) else { return bits };
+    // SAFETY: as in `kernel::word`.
+    let before = unsafe { core::ptr::read_volatile(session) };
+    set(session, bits);
+    note(tag, noted(before, bits));
+    before
+}
+
+/// Notes what the current task's process has touched, in the task's own tag and in that of the first one.
+#[inline(always)]
+fn note(tag: TagPointer, bits: u64) {
+    tag.change(|tag| set(&raw mut tag.touched, bits));
+    if let Some(first) = task::tag(task::current().follow(&member::TASK_LEADER)) {
+        first.change(|tag| set(&raw mut tag.touched, bits));
     }
+}
+
+/// Has the current task know what its process has touched: if it executes a program, it will be the first of its process.
+#[inline(always)]
+pub fn take_along() {
+    if let Some(tag) = task::tag(task::current()) {
+        let bits = of_process(tag);
+        tag.change(|tag| set(&raw mut tag.touched, bits));
+    }
+}
+
+/// Sets bits of a word where other CPUs set some as well.
+#[inline(always)]
+fn set(word: *mut u64, bits: u64) {
+    // SAFETY: the word is an aligned u64 of a live map. The result is not used, so no fetching form is asked for.
+    unsafe { core::arch::asm!("lock *(u64 *)({p} + 0) |= {b}", p = in(reg) word, b = in(reg) bits) };
 }
 
 /// What a label's objects are credentials of.
 #[inline(always)]
 fn bits(slot: u32, label: u32) -> u64 {
-    let Some(credential) = label_index(slot, label).and_then(|index| CREDENTIALS.get_ptr(index)) else {
+    label_index(slot, label).and_then(|index| word(&CREDENTIALS, index)).unwrap_or_else(|| {
         count(Place::PolicyMissing, 0);
-        return 0;
-    };
-    // SAFETY: an aligned u64 of a live map is read whole.
-    unsafe { core::ptr::read_volatile(credential) }
+        0
+    })
 }
 
 /// Whether an entry, by its address, is a directory. What cannot be read is none.
@@ -151,24 +180,24 @@ fn is_directory(entry: u64) -> bool {
         && mode & S_IFMT == S_IFDIR
 }
 
-/// The cell that decides in place of one with a condition, by what the current task's session has touched.
+/// The cell that decides in place of one with a condition, by what was touched.
 #[inline(always)]
 pub fn alternative(slot: u32, cell: &Cell) -> Cell {
-    let packed = alternative_of(slot, u32::from(cell.condition));
-    Cell { verdict: packed as u8, tier: (packed >> 8) as u8, rule: (packed >> 16) as u16, condition: 0, reserved: 0 }
+    let packed = alternative_of(slot, u32::from(cell.condition), u32::from(cell.whose));
+    Cell { verdict: packed as u8, tier: (packed >> 8) as u8, rule: (packed >> 16) as u16, condition: 0, whose: 0 }
 }
 
 /// The same, packed; all zero, which is undecided, where there is none.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn alternative_of(slot: u32, condition: u32) -> u64 {
+pub extern "C" fn alternative_of(slot: u32, condition: u32, whose: u32) -> u64 {
     let Some(cells) = condition_index(slot, condition).and_then(|index| CONDITIONS.get_ptr(index)) else {
         count(Place::PolicyMissing, 0);
         return 0;
     };
-    let all = SETS as u64 - 1;
-    let set = task::tag(task::current()).map_or(all, |tag| touched(tag.part(|tag| tag.session)) & all) as usize;
+    let both = task::tag(task::current()).map_or(u64::MAX, touched);
+    let set = if whose == Whose::Session as u32 { both } else { both >> 4 } & EVERY;
     // SAFETY: the map's value is valid until the program ends; the mask keeps the index inside the cells, and a cell is
     // eight bytes, aligned as such.
-    unsafe { core::ptr::read_volatile(cells.cast::<u64>().add(set)) }
+    unsafe { core::ptr::read_volatile(cells.cast::<u64>().add(set as usize)) }
 }

@@ -3,7 +3,7 @@
 //! Must not know what a variable holds: a label names it.
 
 use agent_guard_common::counter::Place;
-use agent_guard_common::credential::SETS;
+use agent_guard_common::credential::EVERY;
 use agent_guard_common::hash::{self, LETTERS};
 use agent_guard_common::limits::{ENVIRONMENT_PIECES, WORD_BYTES};
 use agent_guard_common::operation::Operation;
@@ -52,7 +52,7 @@ pub fn inherit(caller: &Caller, bprm: Pointer) {
     unsafe { bpf_loop(ENVIRONMENT_PIECES, next_piece as *mut _, (&raw mut strings).cast(), 0) };
     if strings.left != 0 {
         // What could not be looked at may be anything.
-        credential::add(caller.tag.part(|tag| tag.session), SETS as u64 - 1);
+        credential::add(caller.tag, EVERY);
     }
     if strings.label != u32::from(UNLABELLED) {
         let touch = Touch { tag: caller.tag, operation: Operation::Exec, label: strings.label };

@@ -9,6 +9,7 @@ use aya_ebpf::macros::{btf_tracepoint, lsm};
 use aya_ebpf::programs::{BtfTracePointContext, LsmContext};
 
 use crate::arguments::{self, Programs};
+use crate::credential;
 use crate::emit::{self, Story};
 use crate::environment;
 use crate::family::descriptor::modifies;
@@ -107,8 +108,11 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
 
 /// fs/exec.c, `search_binary_handler(bprm)`: once for the file that was called, which was judged, and once for each
 /// interpreter that its first line names. What the call is about is another file, so that it cannot be held.
+///
+/// It is the last hook before the calling thread takes the place of its process's first one (`de_thread`).
 #[lsm(hook = "bprm_check_security")]
 pub fn bprm_check_security(context: LsmContext) -> i32 {
+    credential::take_along();
     let bprm = Pointer::new(context.arg::<*const u8>(0));
     if bprm.scalar(&member::BPRM_INTERPRETER) == bprm.scalar(&member::BPRM_FILENAME) {
         return 0;

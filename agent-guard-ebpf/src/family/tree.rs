@@ -5,6 +5,7 @@ use agent_guard_common::session::{Enrolment, state};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use crate::credential;
 use crate::emit;
 use crate::kernel::{Pointer, count};
 use crate::task;
@@ -16,9 +17,11 @@ const EPERM: i32 = -1;
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(context: LsmContext) -> i32 {
     let Some(parent) = task::tag(task::current()) else { return 0 };
-    let parent = parent.get();
-    let enrolment = Enrolment { serial: parent.serial, started: 0, session: parent.session, reserved: 0 };
-    if task::set_tag(Pointer::new(context.arg::<*const u8>(0)), &enrolment).is_some() {
+    let (serial, session) = parent.part(|tag| (tag.serial, tag.session));
+    let enrolment = Enrolment { serial, started: 0, session, reserved: 0 };
+    if let Some(child) = task::set_tag(Pointer::new(context.arg::<*const u8>(0)), &enrolment) {
+        let touched = credential::of_process(parent);
+        child.change(|tag| tag.touched = touched);
         return 0;
     }
     count(Place::TagFailed, 0);

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use agent_guard_common::answer::{Answer, AnswerKey};
 use agent_guard_common::control;
 use agent_guard_common::counter::{ERRNOS, Place, index, judged};
+use agent_guard_common::credential::{EVERY, forgotten};
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::session::{Enrolment, Outcomes, SessionRecord, Tag, state};
 
@@ -205,15 +206,20 @@ impl Kernel {
     /// # Errors
     /// The map cannot be read.
     pub fn touched(&self, slot: u32) -> Result<u64, Error> {
+        Ok(self.touched_word(slot)? & EVERY)
+    }
+
+    fn touched_word(&self, slot: u32) -> Result<u64, Error> {
         self.maps.touched.get(&slot, 0).map_err(Error::read(agent_guard_common::map::TOUCHED))
     }
 
-    /// Has a session touched no credential.
+    /// Has a session touched no credential, nor any of its processes.
     ///
     /// # Errors
-    /// The map cannot be written.
+    /// The map cannot be read or written.
     pub fn forget_touched(&mut self, slot: u32) -> Result<(), Error> {
-        self.maps.touched.set(slot, 0, 0).map_err(Error::write(agent_guard_common::map::TOUCHED))
+        let nothing = forgotten(self.touched_word(slot)?);
+        self.maps.touched.set(slot, nothing, 0).map_err(Error::write(agent_guard_common::map::TOUCHED))
     }
 
     /// Writes a session's record.

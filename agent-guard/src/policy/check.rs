@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_guard_common::credential::Environment;
+use agent_guard_common::credential::{Environment, Whose};
 use agent_guard_common::limits::{LABELS, PROFILES, RULES};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
@@ -52,6 +52,8 @@ pub(super) struct Profile {
     pub(super) default: Verdict,
     /// What its commands are not passed.
     pub(super) variables: Stripping,
+    /// Whose touching of a credential counts.
+    pub(super) credentialed: Whose,
 }
 
 /// A rule with its names resolved to numbers.
@@ -179,8 +181,14 @@ fn limit<T>(entries: &[(At<Name>, Option<T>)], most: usize, what: &str, faults: 
 fn profile((name, profile): (At<Name>, Option<syntax::Profile>)) -> Profile {
     // What could not be read is a fault already; the name alone keeps the rules from being faulted too.
     let variables = profile.as_ref().and_then(|profile| profile.variables.as_ref()).map(|variables| variables.value);
+    let credentialed = profile.as_ref().and_then(|profile| profile.credentialed.as_ref()).map(|whose| whose.value);
     let default = profile.and_then(|profile| profile.default.0).map_or(Verdict::Deny, |default| default.value.0);
-    Profile { name: name.value.0, default, variables: variables.unwrap_or_default() }
+    Profile {
+        name: name.value.0,
+        default,
+        variables: variables.unwrap_or_default(),
+        credentialed: credentialed.unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
 
-use agent_guard_common::credential::Environment;
+use agent_guard_common::credential::{Environment, Whose};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
@@ -86,6 +86,9 @@ record! {
         /// Which variables of its environment that labels call credentials `agent-guard run` does not pass to the command: keep
         /// (it passes on all), strip-production (those of production are left out), strip (all are). strip-production unless given.
         variables: Option<At<Stripping>>,
+        /// Who is credentialed once a credential was touched: session (all its processes), process-tree (the process that
+        /// touched it, and those that it starts from then on). session unless given.
+        credentialed: Option<At<Whose>>,
     }
 }
 

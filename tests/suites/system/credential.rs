@@ -34,11 +34,16 @@ fn touched(session: &str) -> Vec<Value> {
 
 /// That the next connection to production waits for a person, and goes on.
 fn is_held(agent: &mut Agent, session: &str) -> Value {
-    agent.begin(PRODUCTION);
+    waits(agent, session, PRODUCTION)
+}
+
+/// That an act which connects to production does.
+fn waits(agent: &mut Agent, session: &str, act: &str) -> Value {
+    agent.begin(act);
     let request = await_request_in(session);
     assert!(agent.result().is_none(), "before its approval");
     approve(request["id"].as_str().unwrap());
-    assert_eq!(agent.finish().errno, 0);
+    assert_eq!(agent.finish().errno, 0, "{act}");
     request
 }
 
@@ -67,6 +72,7 @@ fn egress_to_production_is_free_until_a_credential_is_read_and_held_from_then_on
     assert_eq!(credentials[0]["environment"], "production");
     assert_eq!(credentials[0]["object"], production);
     assert_eq!(credentials[1]["environment"], "staging");
+    assert!(request["sent"].is_null(), "a new connection: {request}");
     // A no is a no, and another process of the session has it as well.
     agent.begin(&format!("via fork {PRODUCTION}"));
     deny(await_request_in("taint")["id"].as_str().unwrap());
@@ -243,4 +249,46 @@ fn egress_stays_held_through_a_restart_and_a_reload_until_an_operator_forgets() 
     assert_eq!(agent.errno(PRODUCTION), 0, "an operator has said so");
     assert_eq!(agent.errno(&format!("open {production} r")), 0);
     is_held(&mut agent, "stays");
+}
+
+#[test]
+fn egress_is_held_for_the_process_tree_that_has_a_credential_where_the_policy_says_so() {
+    const ACT: &str = "/usr/local/bin/agent-guard-act";
+    let (production, _, _listeners) = prepare("tree");
+    let mut agent = Agent::under("careful-tree", "tree");
+    let read = |by: &str, then: &str| format!("having-read {by} {production} {then} {PRODUCTION}");
+    assert_eq!(agent.errno("dial p tcp 127.0.0.1:7777"), 0);
+    assert_eq!(agent.errno(&format!("via fork open {production} r")), 0);
+    assert_eq!(touched("tree")[0]["object"], production, "shown of the session");
+    for act in [
+        format!("via fork {}", read("itself", "")),
+        format!("via fork {}", read("itself", "via fork")),
+        format!("via fork {}", read("itself", "via thread")),
+        format!("via fork {}", read("itself", "via vfork")),
+        format!("via fork {}", read("itself", "via double-fork")),
+        format!("via fork {}", read("itself", &format!("via program {ACT}"))),
+        format!("via fork {}", read("thread", "")),
+        format!("via fork {}", read("thread", "via fork")),
+        format!("via fork {}", read("thread", "via thread")),
+        format!("via program {ACT} {}", read("itself", "thread-exec")),
+        format!("via program {ACT} {}", read("thread", "thread-exec")),
+        format!("exec-with GUARD_SECRET=x {ACT} once {PRODUCTION}"),
+    ] {
+        waits(&mut agent, "tree", &act);
+        // Who did not come from the reader.
+        assert_eq!(agent.errno(PRODUCTION), 0, "after {act}");
+        assert_eq!(agent.errno(&format!("via fork {PRODUCTION}")), 0, "after {act}");
+    }
+    assert_eq!(agent.errno("say p write"), 0);
+    assert_eq!(agent.errno(&format!("open {production} r")), 0);
+    waits(&mut agent, "tree", "say p write");
+    daemon().restart();
+    is_held(&mut agent, "tree");
+    waits(&mut agent, "tree", &format!("via fork {PRODUCTION}"));
+    assert!(cli(&["policy", "reload"]).status.success());
+    is_held(&mut agent, "tree");
+    assert!(cli(&["forget", "tree"]).status.success());
+    assert_eq!(agent.errno(PRODUCTION), 0, "an operator has said so");
+    waits(&mut agent, "tree", &format!("via fork {}", read("itself", "")));
+    assert_eq!(agent.errno(PRODUCTION), 0);
 }

@@ -49,10 +49,11 @@ profiles:
   holding: { default: allow }
   keeping: { default: allow }
   careful: { default: allow }
+  careful-tree: { default: allow, credentialed: process-tree }
   trusted: { default: allow, variables: keep }
 rules:
   - name: hold-who-holds-keys
-    profiles: careful
+    profiles: [careful, careful-tree]
     operations: connect
     labels: [cloud, heard-production, strangers]
     when: { credentialed: production }

@@ -109,7 +109,7 @@ mod tests {
     use super::{Conditions, Decision};
 
     fn cell(verdict: u8, rule: u16) -> Cell {
-        Cell { verdict, tier: 1, rule, condition: 0, reserved: 0 }
+        Cell { verdict, tier: 1, rule, condition: 0, whose: 0 }
     }
 
     #[test]

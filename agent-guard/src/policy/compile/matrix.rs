@@ -118,7 +118,7 @@ impl Matrix {
                     row_index.ok_or_else(|| CompileError::ProfileIndex { name: profile.name.clone(), index })?;
                 let mut row = Box::new([Cell::ZERO; LABELS as usize]);
                 for (to, decision) in row.iter_mut().zip(cells) {
-                    *to = conditions.cell(decision)?;
+                    *to = Cell { whose: profile.credentialed as u16, ..conditions.cell(decision)? };
                 }
                 rows.push((row_index, row));
             }
@@ -134,5 +134,5 @@ impl Matrix {
 }
 
 const fn cell(verdict: Verdict, tier: u8, rule: u16) -> Cell {
-    Cell { verdict: verdict as u8, tier, rule, condition: 0, reserved: 0 }
+    Cell { verdict: verdict as u8, tier, rule, condition: 0, whose: 0 }
 }

@@ -1,6 +1,7 @@
-//! The closed lists of words: verdicts, tiers, operations, environments, ways with variables. Their meaning belongs to others.
+//! The closed lists of words: verdicts, tiers, operations, environments, whose credentials count, ways with variables.
+//! Their meaning belongs to others.
 
-use agent_guard_common::credential::Environment;
+use agent_guard_common::credential::{Environment, Whose};
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
@@ -78,6 +79,14 @@ impl Word for Environment {
 
     fn all() -> Vec<(&'static str, Self)> {
         Self::ALL.iter().map(|environment| (environment.name(), *environment)).collect()
+    }
+}
+
+impl Word for Whose {
+    const WHAT: &'static str = "scope of credentials";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("session", Self::Session), ("process-tree", Self::ProcessTree)]
     }
 }
 

@@ -1,13 +1,13 @@
 //! Ways from one task to the next, by which a tag must follow: `via WAY ACT` does an act at the end of a way.
 
 use std::mem::size_of;
-use std::ptr;
+use std::{ptr, thread};
 
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Gid, Pid, Uid, chroot, getpid, getppid, setgid, setgroups, setpgid, setsid, setuid};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::child::{Acting, forked, reap};
 use crate::file::c;
@@ -78,7 +78,7 @@ fn orphaned() -> i32 {
         unsafe { libc::_exit(0) };
     }
     while getppid() == parent {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     0
 }
@@ -93,7 +93,7 @@ fn via(way: &str, words: &[&str]) -> Option<Done> {
         ("clone-shared", act) => {
             sharing(libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_IO, act)
         }
-        ("thread", act) => std::thread::scope(|scope| scope.spawn(|| done(act)).join().unwrap()),
+        ("thread", act) => thread::scope(|scope| scope.spawn(|| done(act)).join().unwrap()),
         // Adopted by the parent of this process, which is outside the tree when this is its root.
         ("clone-parent", act) => Acting::start_by(
             || {
@@ -209,6 +209,15 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
             Done { errno: 0, .. } => perform(act),
             failed => Some(failed),
         },
+        // When this process has read a file, itself or by a thread that is gone.
+        ["having-read", by, path, ref act @ ..] => {
+            let read = || std::fs::read(path).map(|_bytes| Value::Null);
+            let read = if by == "thread" { thread::scope(|scope| scope.spawn(read).join().unwrap()) } else { read() };
+            match Done::std(read) {
+                Done { errno: 0, .. } => perform(act),
+                failed => Some(failed),
+            }
+        }
         ["start", ref act @ ..] => Some(Acting::start(|| done(act)).leave()),
         ["reap", pid] => reap(pid.parse().ok()?),
         ["ids"] => {

@@ -114,6 +114,12 @@ impl Query {
         usize::from(self.edns.map_or(PLAIN_PAYLOAD, |edns| edns.payload))
     }
 
+    /// All of it but the number.
+    #[must_use]
+    pub fn unnumbered(&self) -> &[u8] {
+        &self.message[2..]
+    }
+
     /// The same question under another number, as it goes upstream.
     #[must_use]
     pub fn numbered(&self, id: u16) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod cache;
 mod connection;
 mod known;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod upstream;
 
 pub use answer::{Answer, Heard, Unusable};
 pub use ask::{Ask, Ruling};
+pub use cache::Cache;
 pub use known::{Entry, Known, Naming};
 pub use message::{Kind, Packet, Query};
 pub use resolv::{BadLine, upstreams};

@@ -6,19 +6,22 @@
 use core::time::Duration;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_proto::op::ResponseCode;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::answer::Answer;
 use super::ask::Ask;
+use super::cache::Cache;
 use super::connection;
-use super::message::Packet;
+use super::message::{Packet, Query};
 use super::tally::{Counts, Tally};
 use super::turn;
 use super::upstream::{Transport, Upstreams};
+use crate::system::clock;
 
 /// Queries under way: of one session, and of all together, as each has a socket of its own.
 const QUERIES: (usize, usize) = (256, 4096);
@@ -59,6 +62,8 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) session: u32,
     pub(super) tally: Tally,
+    /// Which servers have answered, and what.
+    cache: Mutex<(u64, Cache)>,
     queries: Arc<Semaphore>,
     connections: Arc<Semaphore>,
 }
@@ -67,6 +72,23 @@ pub(super) struct Desk {
 pub(super) type Room = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Desk {
+    /// The answer that the same question has had from these servers, while it holds.
+    pub(super) fn remembered(&self, query: &Query, servers: u64) -> Option<Answer> {
+        let (of, cache) = &*self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if *of == servers { cache.find(query, clock::monotonic_ns()) } else { None }
+    }
+
+    /// Remembers an answer. Of other servers than the last that were asked nothing is kept.
+    pub(super) fn remember(&self, query: &Query, answer: &Answer, servers: u64) {
+        let (of, cache) = &mut *self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if *of < servers {
+            (*of, *cache) = (servers, Cache::default());
+        }
+        if *of == servers {
+            cache.keep(query, answer, clock::monotonic_ns());
+        }
+    }
+
     /// Room for one more query, if there is.
     pub(super) fn query_room(&self) -> Option<Room> {
         let room = room(&self.queries, &self.shared.queries);
@@ -142,6 +164,7 @@ impl Resolver {
             shared: Arc::clone(&self.shared),
             session,
             tally: Tally::default(),
+            cache: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES.0)),
             connections: Arc::new(Semaphore::new(CONNECTIONS.0)),
         });

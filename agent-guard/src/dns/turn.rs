@@ -1,5 +1,5 @@
 //! One query, from the ruling to the reply. Read from top to bottom it is what a session is promised: nothing leaves
-//! before the loop said that it may, and nothing comes back before the loop has heard of it.
+//! before the loop said that it may, and nothing comes back before the loop has heard of it, from upstream or once more.
 
 use hickory_proto::op::ResponseCode;
 
@@ -19,7 +19,7 @@ pub(super) async fn take(desk: &Desk, query: &Query, transport: Transport) -> Ve
         Some(Ruling::NoSuchName) => return query.reply(ResponseCode::NXDomain),
         None => return fail(desk, query),
     }
-    let Some(mut answer) = desk.shared.upstreams.ask(query, transport).await else { return fail(desk, query) };
+    let Some(mut answer) = answer(desk, query, transport).await else { return fail(desk, query) };
     if !is_learnt(desk, &mut answer).await {
         return fail(desk, query);
     }
@@ -27,6 +27,17 @@ pub(super) async fn take(desk: &Desk, query: &Query, transport: Transport) -> Ve
         Transport::Datagram => answer.into_datagram(query),
         Transport::Stream => answer.message,
     }
+}
+
+/// The answer to a query: that of before, while it holds, or that of a server.
+async fn answer(desk: &Desk, query: &Query, transport: Transport) -> Option<Answer> {
+    let servers = desk.shared.upstreams.generation();
+    if let Some(answer) = desk.remembered(query, servers) {
+        return Some(answer);
+    }
+    let answer = desk.shared.upstreams.ask(query, transport).await?;
+    desk.remember(query, &answer, servers);
+    Some(answer)
 }
 
 /// Whether the client may have an answer.

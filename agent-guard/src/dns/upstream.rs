@@ -3,7 +3,7 @@
 //! Each query has a socket and a number of its own, so that whoever wants to answer in a server's place has to guess
 //! both. It must not know sessions.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,18 +40,25 @@ pub(super) enum Transport {
 pub(super) struct Upstreams {
     servers: RwLock<Arc<[SocketAddr]>>,
     last: AtomicUsize,
+    generation: AtomicU64,
 }
 
 impl Upstreams {
     /// These servers, in this order.
     pub(super) fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers: RwLock::new(servers.into()), last: AtomicUsize::new(0) }
+        Self { servers: RwLock::new(servers.into()), last: AtomicUsize::new(0), generation: AtomicU64::new(0) }
     }
 
     /// Takes other servers for what is asked from now on.
     pub(super) fn replace(&self, servers: Vec<SocketAddr>) {
         *self.servers.write().unwrap_or_else(PoisonError::into_inner) = servers.into();
         self.last.store(0, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often other servers were taken.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// Asks one server after the other; none has an answer within the time.

@@ -1,14 +1,18 @@
 //! Random bytes from the kernel.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Bytes that nobody can foresee.
 ///
 /// # Errors
-/// `/dev/urandom` cannot be opened or read.
+/// The kernel gives none.
 pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut filled = 0;
+    while filled < N {
+        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
+    }
     Ok(bytes)
 }

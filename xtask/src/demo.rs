@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
+use crate::guest::{self, Clock, Guest, Kernel, Output, Payload, rootfs};
 use crate::{programs, setup};
 
 /// Where the guest finds the story.
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         payload: vec![guest::daemon()?, story],
         command: vec![PROGRAM.to_owned()],
         time_limit: Some(TIME_LIMIT),
+        clock: Clock::Time,
     };
     println!("demo: booting kernel {} under emulation", args.kernel);
     let status = guest.boot(Output::Stdout)?;

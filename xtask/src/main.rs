@@ -1,6 +1,7 @@
 //! Owns the verbs of `cargo xtask`; each is a module that does the work.
 
 mod apt;
+mod bench;
 mod demo;
 mod ebpf;
 mod guest;
@@ -30,6 +31,8 @@ enum Verb {
     Vm(vm::Args),
     /// Run every test: host steps, unit tests, suites in guests on every kernel
     Test(test::Args),
+    /// Measure what the guard costs, in instructions
+    Bench(bench::Args),
     /// Replay the incident in a guest, unguarded and guarded
     Demo(demo::Args),
     /// Take protections away one by one, and see the tests fail that prove them
@@ -55,6 +58,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::BuildEbpf(args) => ebpf::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Vm(args) => vm::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Weaken(args) => weaken::run(&args),
         Verb::Tidy => tidy::check().map(|()| ExitCode::SUCCESS),

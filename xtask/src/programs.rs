@@ -60,8 +60,17 @@ pub(crate) fn static_cargo(verb: &str) -> Command {
 
 /// Builds one binary.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    one_binary(name, &[])
+}
+
+/// Builds one binary as people run it.
+pub(crate) fn released(name: &str) -> Result<PathBuf> {
+    one_binary(name, &["--release"])
+}
+
+fn one_binary(name: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = static_cargo("build");
-    command.args(["--quiet", "--bin", name]);
+    command.args(["--quiet", "--bin", name]).args(options);
     let mut programs = built(command)?.into_iter();
     Ok(programs.next().with_context(|| format!("the workspace has no program `{name}`"))?.path)
 }

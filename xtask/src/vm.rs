@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
+use crate::guest::{self, Clock, Guest, Kernel, Output, Payload, rootfs};
 use crate::setup;
 
 /// Where the daemon looks for its policy, and what it finds there unless a person has put another file there.
@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         payload,
         command: if is_shell { vec!["/bin/sh".to_owned(), "-l".to_owned()] } else { args.command.clone() },
         time_limit: args.timeout.or((!is_shell).then_some(600)).map(Duration::from_secs),
+        clock: Clock::Time,
     };
     let output = if is_shell || std::io::stdin().is_terminal() { Output::Terminal } else { Output::Stdout };
     let status = guest.boot(output)?;

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub(crate) use self::initramfs::Payload;
 pub(crate) use self::kernels::Kernel;
-pub(crate) use self::qemu::Output;
+pub(crate) use self::qemu::{Clock, Output};
 
 use self::initramfs::Initramfs;
 use self::qemu::{Ending, Machine};
@@ -39,6 +39,8 @@ pub(crate) struct Guest {
     pub(crate) command: Vec<String>,
     /// How long it may take.
     pub(crate) time_limit: Option<Duration>,
+    /// What its clock counts.
+    pub(crate) clock: Clock,
 }
 
 impl Guest {
@@ -62,6 +64,7 @@ impl Guest {
             parameters: self.parameters(&output),
             console: run.join("console"),
             time_limit: self.time_limit,
+            clock: self.clock,
         };
         let mut ending = machine.run(&mut output);
         for _ in 1..BOOTS {
@@ -104,9 +107,17 @@ pub(crate) fn fetch_kernels(kernels: &[Kernel]) -> Result<()> {
 
 /// Builds the daemon with its BPF object, and returns it as a file for a guest.
 pub(crate) fn daemon() -> Result<Payload> {
+    daemon_by(programs::binary)
+}
+
+/// The same, as people run it.
+pub(crate) fn released_daemon() -> Result<Payload> {
+    daemon_by(programs::released)
+}
+
+fn daemon_by(build: fn(&str) -> Result<PathBuf>) -> Result<Payload> {
     ebpf::build(true)?;
-    let host = programs::binary("agent-guard")?;
-    Ok(Payload { host, guest: "/usr/bin/agent-guard".to_owned() })
+    Ok(Payload { host: build("agent-guard")?, guest: "/usr/bin/agent-guard".to_owned() })
 }
 
 /// Reads `HOST:GUEST` as a person types it.

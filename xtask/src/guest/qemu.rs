@@ -52,6 +52,19 @@ pub(crate) struct Machine {
     pub(crate) console: PathBuf,
     /// How long it may take; without it, as long as it likes.
     pub(crate) time_limit: Option<Duration>,
+    /// What its clock counts.
+    pub(crate) clock: Clock,
+}
+
+/// What a guest's clock counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Time.
+    #[default]
+    Time,
+    /// Instructions: each takes its one processor a nanosecond, and waiting for nothing takes no time at all, so that the
+    /// same work takes the same time whatever else the host does.
+    Instructions,
 }
 
 /// Where the output of the guest's command goes.
@@ -115,7 +128,11 @@ impl Machine {
         // The kernel kills QEMU when this process dies, however it dies: no guest is left behind.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", PROGRAM]);
-        command.args("-accel tcg,thread=multi -cpu max -smp 2 -m 2048M".split(' '));
+        command.args(match self.clock {
+            Clock::Time => "-accel tcg,thread=multi -smp 2".split(' '),
+            Clock::Instructions => "-accel tcg,thread=single -icount shift=0,sleep=off -smp 1".split(' '),
+        });
+        command.args("-cpu max -m 2048M".split(' '));
         command.args("-nodefaults -no-user-config -no-reboot -display none -monitor none".split(' '));
         // The kernel's console and the command's output are two serial ports: neither can garble the other.
         command.arg("-serial").arg(format!("file:{}", self.console.display()));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::guest::{self, Guest, Kernel, Output, Payload, rootfs};
+use crate::guest::{self, Clock, Guest, Kernel, Output, Payload, rootfs};
 use crate::paths;
 use crate::process::Run as _;
 use crate::programs::{Kind, Program};
@@ -192,6 +192,7 @@ fn run_one(args: &Args, job: &Job<'_>, equipment: &Equipment, report: &Report) {
         payload,
         command,
         time_limit: Some(if args.long { LONG_TIME_LIMIT } else { TIME_LIMIT }),
+        clock: Clock::Time,
     };
     let mut suite = Suite::expecting(job.tests.iter().map(String::as_str));
     let ending = guest.boot(Output::Lines(Box::new(|line| suite.read(line))));

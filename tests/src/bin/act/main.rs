@@ -24,7 +24,7 @@ mod unix;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde_json::{Value, json};
@@ -63,6 +63,10 @@ impl Done {
     }
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap()
+}
+
 /// Does an act; none for one that is not known.
 pub(crate) fn perform(words: &[&str]) -> Option<Done> {
     match words {
@@ -76,6 +80,34 @@ pub(crate) fn perform(words: &[&str]) -> Option<Done> {
                 std::thread::sleep(pause);
             }
             Some(Done::found(json!(errnos)))
+        }
+        // The same act so often: how many nanoseconds it took, at least, at the median, and at most.
+        ["timed", count, act @ ..] => {
+            let mut times = Vec::new();
+            for _ in 0..count.parse::<u32>().ok()? {
+                let start = Instant::now();
+                match perform(act)? {
+                    Done { errno: 0, .. } => times.push(nanoseconds(start.elapsed())),
+                    failed => return Some(failed),
+                }
+            }
+            times.sort_unstable();
+            let median = times.get(times.len() / 2);
+            Some(Done::found(json!({ "minimum": times.first(), "median": median, "maximum": times.last() })))
+        }
+        // The same act until a file exists: for how many nanoseconds it did not succeed, at most.
+        ["longest-gap", file, act @ ..] => {
+            let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+            while !Path::new(file).exists() {
+                let done = perform(act)?;
+                if done.errno == 0 && done.value["code"].as_u64().unwrap_or(0) == 0 {
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                } else {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Some(Done::found(json!(nanoseconds(longest))))
         }
         // The same act so often.
         ["times", count, act @ ..] => {

@@ -41,7 +41,10 @@ impl Exit {
 /// The table as people read it, in the manual page.
 pub const TABLE: &[(Exit, &str)] = &[
     (Exit::OK, "Done."),
-    (Exit::NO, "The answer is no: a policy has faults, the machine lacks something, output could not be written."),
+    (
+        Exit::NO,
+        "The answer is no: a policy has faults, an audit log was changed, the machine lacks something, output could not be written.",
+    ),
     (Exit::USAGE, "The command line is wrong."),
     (Exit::DAEMON_ABSENT, "The daemon is not running."),
     (Exit::NOT_PERMITTED, "The caller may not do this."),
@@ -69,7 +72,11 @@ impl From<&cli::Error> for Exit {
     fn from(error: &cli::Error) -> Self {
         match error {
             cli::Error::Client(error) => of_client(error),
-            cli::Error::Findings | cli::Error::ReadPolicy { .. } | cli::Error::Output(_) => Self::NO,
+            cli::Error::Findings
+            | cli::Error::ReadPolicy { .. }
+            | cli::Error::ReadLog(_)
+            | cli::Error::ReadKey(_)
+            | cli::Error::Output(_) => Self::NO,
             cli::Error::Runtime(_) | cli::Error::Daemon(_) => Self::FAILED,
             cli::Error::Run(cli::run::Error::Execute { source, .. }) => match source.kind() {
                 std::io::ErrorKind::NotFound => Self::RUN_NOT_FOUND,

@@ -1,21 +1,29 @@
-//! The file that records are appended to: one JSON object a line. It must not know what a record means.
+//! The file that records are appended to, one a line; and the files that it was before it grew too large. It must not know
+//! what a record means.
 //!
-//! [`Log::append`] is the only place where a line is made, numbered and written: what ties a record to the one
-//! before it (a hash chain) belongs there, and nowhere else.
+//! [`Log::write`] is the only place where a line is tied to the one before it and written.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::record::Entry;
+use super::chain::{self, Chain, Hash, Head, Link, Torn};
+use super::checkpoint::Key;
+use super::record::{Entry, Now, What};
 use crate::system::paths;
 
 /// Name of the file in the log directory.
 const NAME: &str = "audit.jsonl";
-/// How far back from its end the file is searched for its last record.
+/// Names of those before: the number of their first record stands between.
+const OLD: (&str, &str) = ("audit-", ".jsonl");
+/// How far back from its end a file is searched for its last record.
 const TAIL: u64 = 1 << 20;
+/// Bytes of a file; from then on there is another.
+const LARGEST: u64 = 64 << 20;
+/// Records, and nanoseconds, after which there is a checkpoint.
+const CHECKPOINT: (u64, u64) = (1000, 60_000_000_000);
 
 /// Why the log could not be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +35,19 @@ pub enum Failure {
         #[from]
         source: paths::Failure,
     },
-    /// The file's last record could not be read.
+    /// A file's last record could not be read.
     #[error("cannot read the audit log {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("the audit log {} has no record in its last {TAIL} bytes: move it away", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
     },
     /// A record could not be put into words.
     #[error("cannot write an audit record as JSON: {source}")]
@@ -54,40 +68,67 @@ pub enum Failure {
 /// The open audit log.
 #[derive(Debug)]
 pub struct Log {
+    directory: PathBuf,
     path: PathBuf,
     file: File,
     boot: String,
-    /// Number of the next record.
-    sequence: u64,
-    /// The file does not end with a whole line: the next record begins a new one.
-    torn: bool,
+    key: Key,
+    /// The last record.
+    head: Head,
+    /// Where it ends.
+    end: u64,
+    /// Number of the file's first record.
+    first: u64,
+    /// Whether something may lie behind the last record.
+    unsure: bool,
+    /// Bytes of the file from which on there is to be another.
+    largest: u64,
+    /// Records since the last checkpoint, and when that was, in nanoseconds of CLOCK_MONOTONIC.
+    unsigned: (u64, u64),
 }
 
-/// A record as it is written.
+/// What a record says besides what ties it.
 #[derive(Serialize)]
-struct Record<'a> {
-    sequence: u64,
+struct Body<'a> {
     boot: &'a str,
     #[serde(flatten)]
     entry: &'a Entry,
 }
 
-/// The part of a record by which a restarted daemon goes on counting.
-#[derive(Deserialize)]
-struct Numbered {
-    sequence: u64,
-}
-
 impl Log {
-    /// Opens the log in a directory that only its owner may enter, creating both. Numbers go on where they stopped.
-    pub fn open(directory: &Path, boot: String) -> Result<Self, Failure> {
+    /// Opens the log in a directory that only its owner may enter, creating both. It goes on where it stopped.
+    pub fn open(directory: &Path, boot: String, key: Key) -> Result<Self, Failure> {
         paths::private_directory(directory)?;
         let path = directory.join(NAME);
         let mut file = paths::open_append(&path)?;
-        match last_record(&mut file) {
-            Ok((last, torn)) => Ok(Self { path, file, boot, sequence: last.map_or(1, |last| last + 1), torn }),
-            Err(source) => Err(Failure::Read { path, source }),
+        let read = |path: &Path, source| Failure::Read { path: path.to_owned(), source };
+        let mut last = last_record(&mut file).map_err(|source| read(&path, source))?;
+        if last.is_none() && file.metadata().map_err(|source| read(&path, source))?.len() > TAIL {
+            return Err(Failure::Foreign { path });
         }
+        let first = first_record(&file).map_err(|source| read(&path, source))?;
+        if last.is_none()
+            && let Some(old) = files(directory).map_err(|source| read(directory, source))?.into_iter().rev().nth(1)
+        {
+            let mut before = File::open(&old).map_err(|source| read(&old, source))?;
+            let found = last_record(&mut before).map_err(|source| read(&old, source))?;
+            let (head, _end) = found.ok_or(Failure::Foreign { path: old })?;
+            last = Some((head, 0));
+        }
+        let (head, end) = last.unwrap_or((Head::BEGINNING, 0));
+        Ok(Self {
+            directory: directory.to_owned(),
+            path,
+            file,
+            boot,
+            key,
+            head,
+            end,
+            first: first.unwrap_or(head.sequence + 1),
+            unsure: true,
+            largest: LARGEST,
+            unsigned: (0, 0),
+        })
     }
 
     /// Where the log lies.
@@ -98,98 +139,305 @@ impl Log {
 
     /// Appends a record. A durable one is on disk when this returns.
     pub fn append(&mut self, entry: &Entry, durable: bool) -> Result<(), Failure> {
-        let record = Record { sequence: self.sequence, boot: &self.boot, entry };
-        let mut line = if self.torn { b"\n".to_vec() } else { Vec::new() };
-        serde_json::to_writer(&mut line, &record).map_err(|source| Failure::Encode { source })?;
-        line.push(b'\n');
-        // Until all is well, whatever was written counts as a torn line, and its number as used.
-        self.torn = true;
-        self.sequence += 1;
-        let written = self.file.write_all(&line).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        written.map_err(|source| Failure::Append { path: self.path.clone(), source })?;
-        self.torn = false;
+        let boot = self.boot.clone();
+        let body = Body { boot: &boot, entry };
+        self.write(durable, |_key, link| Ok(chain::record(link, &body)?.to_string()))?;
+        self.unsigned.0 += 1;
         Ok(())
+    }
+
+    /// Whether there should be a checkpoint.
+    #[must_use]
+    pub const fn checkpoint_is_due(&self, now_ns: u64) -> bool {
+        let ((count, since), (records, time)) = (self.unsigned, CHECKPOINT);
+        count >= records || count > 0 && now_ns.saturating_sub(since) >= time
+    }
+
+    /// Appends a checkpoint, and returns the record that it is.
+    pub fn checkpoint(&mut self, now: Now) -> Result<Head, Failure> {
+        // One that fails is tried again with the next that is due, and not at once.
+        self.unsigned.1 = now.monotonic_ns;
+        let boot = self.boot.clone();
+        let body = Body { boot: &boot, entry: &Entry::new(now, What::Checkpoint) };
+        self.write(true, |key, link| key.sign(link, &body))?;
+        self.unsigned.0 = 0;
+        Ok(self.head)
+    }
+
+    fn write(
+        &mut self,
+        durable: bool,
+        record: impl FnOnce(&Key, &Link) -> Result<String, serde_json::Error>,
+    ) -> Result<(), Failure> {
+        let path = self.path.clone();
+        let failed = |source| Failure::Append { path, source };
+        let looked = if self.unsure { self.look() } else { Ok(Vec::new()) };
+        let loose = match looked {
+            Ok(loose) => loose,
+            Err(source) => return Err(failed(source)),
+        };
+        if loose.is_empty() && self.end >= self.largest {
+            self.turn_over();
+        }
+        let torn = (!loose.is_empty()).then(|| Torn::of(&loose));
+        let link = Link { sequence: self.head.sequence + 1, previous: self.head.hash, torn };
+        let record = record(&self.key, &link).map_err(|source| Failure::Encode { source })?;
+        let is_open = loose.last().is_some_and(|byte| *byte != b'\n');
+        let line = format!("{}{record}\n", if is_open { "\n" } else { "" });
+        // Until all is well it may be there, or a part of it, or nothing.
+        self.unsure = true;
+        let written = self.file.write_all(line.as_bytes());
+        let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
+        written.map_err(failed)?;
+        self.unsure = false;
+        self.end += (loose.len() + line.len()) as u64;
+        self.head = Head { sequence: link.sequence, hash: Hash::of(record.as_bytes()) };
+        Ok(())
+    }
+
+    /// Looks at what lies behind the last record, takes what follows from it, and returns the rest: a record that was
+    /// written, and of which it is not known whether it is on disk, counts as written.
+    fn look(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.read_to_end(&mut rest)?;
+        let (mut chain, mut at, mut taken) = (Chain::behind(self.head), 0, 0);
+        while let Some(length) = rest[at..].iter().position(|byte| *byte == b'\n') {
+            if chain.take(&rest[at..at + length]).is_err() {
+                break;
+            }
+            at += length + 1;
+            if let Some(head) = chain.head() {
+                (self.head, taken) = (head, at);
+            }
+        }
+        self.end += taken as u64;
+        Ok(rest.split_off(taken))
+    }
+
+    /// Begins another file. Where that fails, this one grows on.
+    fn turn_over(&mut self) {
+        let (before, behind) = OLD;
+        let old = self.directory.join(format!("{before}{:020}{behind}", self.first));
+        let turned = fs::rename(&self.path, &old).map_err(|source| paths::Failure::Open { path: old, source });
+        let opened = turned.and_then(|()| {
+            let file = paths::open_append(&self.path)?;
+            let directory = File::open(&self.directory).and_then(|directory| directory.sync_all());
+            directory.map_err(|source| paths::Failure::Open { path: self.directory.clone(), source })?;
+            Ok(file)
+        });
+        match opened {
+            Ok(file) => {
+                self.file = file;
+                (self.end, self.largest, self.first) = (0, LARGEST, self.head.sequence + 1);
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, "the audit log goes on in a large file");
+                self.largest += LARGEST;
+            }
+        }
     }
 }
 
-/// The number of the last whole record, and whether something torn lies behind it.
-fn last_record(file: &mut File) -> io::Result<(Option<u64>, bool)> {
+/// The files of a log, in the order of their records.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut old = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let is_old = |name: &str| name.starts_with(OLD.0) && name.ends_with(OLD.1);
+        if name.to_str().is_some_and(is_old) {
+            old.push(directory.join(name));
+        }
+    }
+    // Their numbers have equally many digits.
+    old.sort();
+    old.push(directory.join(NAME));
+    Ok(old)
+}
+
+/// The last record that a file holds whole, and where it ends.
+fn last_record(file: &mut File) -> io::Result<Option<(Head, u64)>> {
     let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let begin = file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let torn = tail.last().is_some_and(|byte| *byte != b'\n');
-    let numbered = |line: &[u8]| serde_json::from_slice::<Numbered>(line).ok().map(|record| record.sequence);
-    Ok((tail.rsplit(|byte| *byte == b'\n').find_map(numbered), torn))
+    let (mut at, mut last) = (0, None);
+    for line in tail.split_inclusive(|byte| *byte == b'\n') {
+        at += line.len() as u64;
+        let line = line.strip_suffix(b"\n");
+        if let Some((line, link)) = line.and_then(|line| Some((line, serde_json::from_slice::<Link>(line).ok()?))) {
+            last = Some((Head { sequence: link.sequence, hash: Hash::of(line) }, begin + at));
+        }
+    }
+    Ok(last)
+}
+
+/// The number of a file's first line, if it is a record.
+fn first_record(file: &File) -> io::Result<Option<u64>> {
+    let mut line = Vec::new();
+    let mut file = file;
+    file.seek(SeekFrom::Start(0))?;
+    BufReader::new(file.take(TAIL)).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice::<Link>(&line).ok().map(|link| link.sequence))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use jiff::Timestamp;
     use serde_json::Value;
 
-    use super::Log;
-    use crate::audit::{Entry, Now, Person, What};
+    use super::{Log, files};
+    use crate::audit::chain::Chain;
+    use crate::audit::checkpoint::{Key, signer};
+    use crate::audit::{Entry, Head, Now, Person, What};
 
     const NOW: Now = Now { monotonic_ns: 7, wall: Timestamp::UNIX_EPOCH };
 
+    fn open(directory: &Path) -> Log {
+        Log::open(&directory.join("log"), "boot".to_owned(), Key::open(&directory.join("key")).unwrap()).unwrap()
+    }
+
     fn lines(log: &Log) -> Vec<Value> {
-        let text = fs::read_to_string(log.path()).expect("the log is readable");
+        let text = fs::read_to_string(log.path()).unwrap();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// That all of a log's files are one chain, and how many records it has.
+    fn assert_whole(log: &Log) -> u64 {
+        let mut chain = Chain::behind(Head::BEGINNING);
+        for file in files(&log.directory).unwrap() {
+            for line in fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n') {
+                chain.take(line.strip_suffix(b"\n").unwrap()).unwrap();
+            }
+        }
+        chain.finish().unwrap();
+        chain.sequence()
     }
 
     #[test]
     fn a_record_is_one_line_of_json_whatever_its_strings_hold() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut log = Log::open(&directory.path().join("log"), "boot".to_owned()).expect("opens");
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = open(directory.path());
         let evil = "a\n{\"sequence\":99}\u{1b}[2J\0".to_owned();
         let person = Person { uid: 0, user: Some("root".to_owned()), pid: 4 };
         let entry = Entry { reason: Some(evil.clone()), approver: Some(person), ..Entry::new(NOW, What::Decided) };
-        log.append(&entry, true).expect("appends");
-        let text = fs::read(log.path()).expect("the log is readable");
+        log.append(&entry, true).unwrap();
+        let text = fs::read(log.path()).unwrap();
         assert_eq!(text.iter().filter(|byte| byte.is_ascii_control()).count(), 1, "only the newline at the end");
         let line = &lines(&log)[0];
         assert_eq!(line["reason"], evil);
         assert_eq!((&line["sequence"], &line["boot"], &line["what"]), (&1.into(), &"boot".into(), &"decided".into()));
         assert_eq!((&line["time"], &line["monotonic_ns"]), (&"1970-01-01T00:00:00Z".into(), &7.into()));
         assert_eq!(line["approver"]["user"], "root");
+        assert_eq!(assert_whole(&log), 1);
     }
 
     #[test]
     fn only_its_owner_can_read_it() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let log = Log::open(&directory.path().join("log"), String::new()).expect("opens");
-        let mode = |path: &std::path::Path| fs::metadata(path).expect("exists").permissions().mode() & 0o7777;
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(log.path()), 0o600);
-        assert_eq!(mode(log.path().parent().expect("has a directory")), 0o700);
+        assert_eq!(mode(log.path().parent().unwrap()), 0o700);
     }
 
     #[test]
-    fn numbers_go_on_after_a_restart_and_behind_a_torn_line() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let place = directory.path().join("log");
+    fn it_goes_on_after_a_restart_and_behind_a_torn_line() {
+        let directory = tempfile::tempdir().unwrap();
         let entry = Entry::new(NOW, What::DaemonStarted);
-        let mut log = Log::open(&place, "1".to_owned()).expect("opens");
-        log.append(&entry, false).expect("appends");
-        log.append(&entry, false).expect("appends");
-        let mut torn = fs::read(log.path()).expect("the log is readable");
-        torn.extend(b"{\"sequence\":3,\"bo");
-        fs::write(log.path(), torn).expect("can be torn");
-        let mut log = Log::open(&place, "2".to_owned()).expect("opens");
-        log.append(&entry, false).expect("appends");
-        let numbers: Vec<u64> = lines(&log).iter().filter_map(|line| line["sequence"].as_u64()).collect();
-        assert_eq!(numbers, [1, 2, 3]);
+        let mut log = open(directory.path());
+        log.append(&entry, false).unwrap();
+        log.append(&entry, false).unwrap();
+        for torn in ["{\"sequence\":3,\"bo", "{\"sequence\":3,\"bo\n", "\n", "\n{\"what"] {
+            let whole = fs::read_to_string(log.path()).unwrap();
+            fs::write(log.path(), format!("{whole}{torn}")).unwrap();
+            log = open(directory.path());
+            log.append(&entry, false).unwrap();
+        }
+        assert_eq!(assert_whole(&log), 6);
+    }
+
+    #[test]
+    fn what_a_failed_write_has_left_is_known_to_the_next_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let entry = Entry::new(NOW, What::Held);
+        let mut log = open(directory.path());
+        log.append(&entry, true).unwrap();
+        let append = |log: &Log, text: &str| {
+            let whole = fs::read_to_string(log.path()).unwrap();
+            fs::write(log.path(), format!("{whole}{text}")).unwrap();
+        };
+        // A part of a record, and a part of the next one, which knows of the first.
+        append(&log, "{\"boot\":\"bo");
+        log.unsure = true;
+        append(&log, "\n{\"boot");
+        log.append(&entry, true).unwrap();
+        assert_eq!(assert_whole(&log), 2);
+        // A whole one, of which it was not known whether it is on disk.
+        let (head, end) = (log.head, log.end);
+        log.append(&entry, true).unwrap();
+        (log.head, log.end, log.unsure) = (head, end, true);
+        log.append(&entry, true).unwrap();
+        assert_eq!(assert_whole(&log), 4);
     }
 
     #[test]
     fn a_log_that_cannot_be_written_says_so() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut log = Log::open(&directory.path().join("log"), String::new()).expect("opens");
-        log.file = fs::File::options().write(true).open("/dev/full").expect("a full device");
-        let failure = log.append(&Entry::new(NOW, What::Held), true).expect_err("no space");
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = open(directory.path());
+        log.file = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
+        log.unsure = false;
+        let failure = log.append(&Entry::new(NOW, What::Held), true).unwrap_err();
         assert!(failure.to_string().starts_with("cannot append to the audit log "), "{failure}");
+    }
+
+    #[test]
+    fn a_large_file_is_turned_over_and_the_chain_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let entry = Entry::new(NOW, What::Held);
+        let mut log = open(directory.path());
+        for _ in 0..3 {
+            log.largest = 400;
+            for _ in 0..3 {
+                log.append(&entry, false).unwrap();
+            }
+        }
+        let names = files(&log.directory).unwrap();
+        assert!(names.len() > 2 && names[0].ends_with("audit-00000000000000000001.jsonl"), "{names:?}");
+        assert_eq!(assert_whole(&log), 9);
+        // Also when it has just been turned over.
+        fs::rename(log.path(), log.directory.join(format!("audit-{:020}.jsonl", log.first))).unwrap();
+        log = open(directory.path());
+        log.append(&entry, false).unwrap();
+        assert_eq!(assert_whole(&log), 10);
+        fs::write(log.path(), vec![b'x'; 2 << 20]).unwrap();
+        assert!(Log::open(&log.directory, String::new(), Key::open(&directory.path().join("key")).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_after_records_or_time_and_vouches_for_what_came_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = open(directory.path());
+        let later = Now { monotonic_ns: 100_000_000_000, ..NOW };
+        assert!(!log.checkpoint_is_due(later.monotonic_ns), "nothing is to be vouched for");
+        log.append(&Entry::new(NOW, What::Held), false).unwrap();
+        assert!(log.checkpoint_is_due(later.monotonic_ns));
+        let head = log.checkpoint(later).unwrap();
+        assert_eq!((head.sequence, log.checkpoint_is_due(u64::MAX)), (2, false));
+        let text = fs::read_to_string(log.path()).unwrap();
+        assert_eq!(signer(text.lines().last().unwrap().as_bytes()), Some(Ok(log.key.public())));
+        for _ in 0..1000 {
+            assert!(!log.checkpoint_is_due(later.monotonic_ns));
+            log.append(&Entry::new(NOW, What::Held), false).unwrap();
+        }
+        assert!(log.checkpoint_is_due(later.monotonic_ns));
+        assert_eq!(assert_whole(&log), 1002);
     }
 }

@@ -1,10 +1,16 @@
-//! The audit log: what happened, to what, by whom, and who allowed it.
+//! The audit log: what happened, to what, by whom, and who allowed it; and whether it is as it was written.
 //!
-//! Owns the form of records and the one file that they are appended to. It must not know how a decision comes
-//! about, nor the kernel.
+//! Owns the form of records, the files that they are appended to, and what proves that nobody changed them since. It must
+//! not know how a decision comes about, nor the kernel.
 
+mod chain;
+mod checkpoint;
 mod log;
 mod record;
+mod verify;
 
+pub use chain::{Expected, Fault as ChainFault, Hash, Head};
+pub use checkpoint::{Failure as KeyFailure, Key, NotAKey, PublicKey};
 pub use log::{Failure, Log};
 pub use record::{Entry, Now, Person, What};
+pub use verify::{Failure as VerifyFailure, Fault, Finding, Known, Report, verify};

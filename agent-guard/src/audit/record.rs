@@ -65,6 +65,8 @@ pub enum What {
     DaemonStopped,
     /// The kernel said something that could not be read.
     Unreadable,
+    /// Who holds the log's key vouches for all records before.
+    Checkpoint,
 }
 
 /// A person who answers or steers.
@@ -78,7 +80,7 @@ pub struct Person {
     pub pid: u32,
 }
 
-/// What one record says; the log adds the boot and the number.
+/// What one record says; the log adds the boot, the number, and what ties it to the record before.
 ///
 /// Refusals and audited acts are records of their own, up to a hundred in a second that agree in session, operation,
 /// label, rule, reason and object, and up to a thousand refusals that agree in all but the object. Those beyond become one

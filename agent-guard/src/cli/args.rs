@@ -1,10 +1,14 @@
 //! The command line, in one definition: help, manual page and completions are made from it.
 
 use crate::api::types::{EnvPolicy, RequestState};
+use crate::audit::{Head, PublicKey};
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Keeps AI agents from destroying what they were given rights to.
 ///
@@ -60,6 +64,9 @@ pub enum Verb {
     /// Check a policy, or put the daemon's policy file in force again
     #[command(subcommand)]
     Policy(Policy),
+    /// Verify the audit log, or print its key; needs no daemon
+    #[command(subcommand)]
+    Audit(Audit),
     /// Forget which credentials a session has touched
     #[command(after_long_help = "Example:\n  sudo agent-guard forget claude")]
     Forget(Target),
@@ -182,6 +189,45 @@ pub enum Policy {
     Reload,
 }
 
+/// What to do about the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Find what was changed in the log, or in a copy of it
+    #[command(after_long_help = "Example:\n  agent-guard audit verify ./copy --head heads --key guard.pub")]
+    Verify(Verify),
+    /// Print the public half of the key that signs checkpoints
+    #[command(after_long_help = "Example:\n  sudo agent-guard audit key > guard.pub")]
+    Key(Key),
+}
+
+/// Which log to verify, and what is known of it besides.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The log's directory, or one of its files
+    #[arg(value_name = "PATH", default_value = "/var/log/agent-guard", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// A record that the log had: its number, a colon and its hash; or a file whose last line begins so
+    #[arg(long, value_name = "HEAD", value_parser = parse_known::<Head>)]
+    pub head: Option<Head>,
+    /// The public key that checkpoints must be signed with, or a file that has it
+    #[arg(long, value_name = "KEY", value_parser = parse_known::<PublicKey>)]
+    pub key: Option<PublicKey>,
+    /// Number of the first record, if those before are elsewhere
+    #[arg(long, value_name = "NUMBER")]
+    pub from: Option<u64>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the key is.
+#[derive(Debug, Args)]
+pub struct Key {
+    /// The file
+    #[arg(value_name = "FILE", default_value = "/var/lib/agent-guard/audit.key", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
 /// Which policy to check.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -231,6 +277,16 @@ impl ValueEnum for EnvPolicy {
         };
         Some(PossibleValue::new(word).help(help))
     }
+}
+
+/// What is given, or what begins the last line of a file that is.
+fn parse_known<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    let given = text.parse::<T>().map_err(|error| error.to_string());
+    given.or_else(|expected| {
+        let read = fs::read_to_string(text).map_err(|error| format!("{expected}, or a file: {error}"))?;
+        let word = read.lines().last().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+        word.parse::<T>().map_err(|error| format!("the last line of the file: {error}"))
+    })
 }
 
 fn parse_state(word: &str) -> Result<RequestState, String> {

@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod args;
+mod audit;
 mod daemon;
 mod doctor;
 mod generate;
@@ -42,6 +43,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An audit log could not be read.
+    #[error(transparent)]
+    ReadLog(#[from] crate::audit::VerifyFailure),
+    /// The audit log's key could not be read.
+    #[error(transparent)]
+    ReadKey(#[from] crate::audit::KeyFailure),
     /// Nothing can be written any more.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -90,6 +97,8 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Status(listing) => wait(status::run(&client, listing.json)),
         Verb::Policy(args::Policy::Check(check)) => policy::check(&check),
         Verb::Policy(args::Policy::Reload) => wait(policy::reload(&client)),
+        Verb::Audit(args::Audit::Verify(verify)) => audit::verify(&verify),
+        Verb::Audit(args::Audit::Key(key)) => audit::key(&key),
         Verb::Doctor(listing) => doctor::run(listing.json),
         Verb::Man => generate::man(),
         Verb::Completions { shell } => generate::completions(shell),

@@ -32,6 +32,7 @@ struct File {
     log_dir: Option<PathBuf>,
     pin_dir: Option<PathBuf>,
     cgroup_dir: Option<PathBuf>,
+    head_file: Option<PathBuf>,
     default_profile: Option<String>,
 }
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub pin_dir: PathBuf,
     /// The parent of the sessions' cgroups.
     pub cgroup_dir: PathBuf,
+    /// A file elsewhere that is told how far the audit log goes.
+    pub head_file: Option<PathBuf>,
     /// The profile of sessions that name none.
     pub default_profile: String,
 }
@@ -110,6 +113,7 @@ impl Config {
             log_dir: pick("log_dir", flags.log_dir, file.log_dir, paths::LOG)?,
             pin_dir: pick("pin_dir", None, file.pin_dir, paths::BPFFS)?,
             cgroup_dir: pick("cgroup_dir", None, file.cgroup_dir, paths::CGROUPS)?,
+            head_file: file.head_file.map(|path| pick("head_file", Some(path), None, "")).transpose()?,
             default_profile: file.default_profile.unwrap_or_else(|| "autonomous".to_owned()),
         })
     }
@@ -157,6 +161,14 @@ mod tests {
     fn relative_paths_are_refused() {
         let flags = Flags { log_dir: Some(PathBuf::from("log")), ..flags() };
         assert!(matches!(Config::merge(flags, File::default()), Err(Failure::Relative { name: "log_dir", .. })));
+    }
+
+    #[test]
+    fn the_audit_logs_head_is_noted_elsewhere_only_where_that_is_said() {
+        let read = |text| Config::merge(flags(), parse(Path::new("x"), text).expect("parses"));
+        assert_eq!(read("policy: /p\n").expect("merges").head_file, None);
+        assert_eq!(read("head_file: /mnt/heads\n").expect("merges").head_file, Some(PathBuf::from("/mnt/heads")));
+        assert!(matches!(read("head_file: heads\n"), Err(Failure::Relative { name: "head_file", .. })));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and `decision` makes refusals of them.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use agent_guard_common::answer::answered;
 use agent_guard_common::session::state;
@@ -13,7 +14,7 @@ use crate::api::{Refusal, Reply, types};
 use crate::audit::{Entry, What};
 use crate::decision::{self, About, CallId, Effect, Event, RequestId, Told, step};
 use crate::session::{SessionKey, Stage};
-use crate::system::clock;
+use crate::system::{clock, paths};
 
 const NOT_RECORDED: &str = "the audit log could not be written";
 const NOT_DELIVERED: &str = "the answer could not be delivered";
@@ -63,6 +64,23 @@ impl Daemon {
                 tracing::error!(%failure, what = ?entry.what, "a record is lost");
                 false
             }
+        }
+    }
+
+    /// Vouches for all records so far, and says elsewhere how far that is: who cuts the log's end has to cut it there too.
+    pub(super) fn checkpoint(&mut self) {
+        let head = match self.log.checkpoint(clock::now()) {
+            Ok(head) => head,
+            Err(failure) => return tracing::error!(%failure, "the audit log has no checkpoint"),
+        };
+        // What the daemon says is kept by the service manager.
+        tracing::info!(%head, "audit log checkpoint");
+        let Some(path) = &self.config.head_file else { return };
+        let line = format!("{head} {}\n", clock::now().wall);
+        let written = paths::open_append(path).map_err(|failure| failure.to_string());
+        let written = written.and_then(|mut file| file.write_all(line.as_bytes()).map_err(|error| error.to_string()));
+        if let Err(failure) = written {
+            tracing::warn!(failure, path = %path.display(), "the audit log's checkpoint is not noted elsewhere");
         }
     }
 

@@ -56,6 +56,8 @@ use crate::system::mounts::MountChanges;
 use crate::system::signal::Signal;
 use crate::system::{clock, limits, memory, paths, random};
 
+/// The key that vouches for the audit log, in the state directory.
+const AUDIT_KEY: &str = "audit.key";
 /// Calls that may wait for the loop.
 const CALLS: usize = 256;
 /// Results of work beside the loop that may wait for it.
@@ -80,6 +82,9 @@ pub enum Error {
     /// The audit log cannot be used.
     #[error(transparent)]
     Audit(#[from] audit::Failure),
+    /// The audit log's key.
+    #[error(transparent)]
+    AuditKey(#[from] audit::KeyFailure),
     /// The kernel side cannot be used.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -190,7 +195,8 @@ pub fn detach(flags: Flags) -> Result<(), Error> {
 
 async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     paths::private_directory(&config.state_dir)?;
-    let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?)?;
+    let key = audit::Key::open(&config.state_dir.join(AUDIT_KEY))?;
+    let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?, key)?;
     let listeners = Listeners::open(&config.run_dir)?;
     // Before anything is looked up: what is mounted meanwhile is looked at again.
     let mounts = MountChanges::watch().map_err(Error::Mounts)?;
@@ -218,6 +224,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     notify(&[sd_notify::NotifyState::Stopping]);
     daemon.record_folded(u64::MAX);
     daemon.record(&Entry::new(clock::now(), What::DaemonStopped));
+    daemon.checkpoint();
     drop(stop);
     match api.await {
         // What ended the API says more than that it ended.

@@ -113,6 +113,9 @@ impl Daemon {
             self.happen(Event::Tick);
         }
         self.record_folded(now);
+        if self.log.checkpoint_is_due(now) {
+            self.checkpoint();
+        }
         self.wakes.forget(now);
         for look in self.wakes.due(now) {
             self.look_after(look);

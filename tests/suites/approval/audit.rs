@@ -158,6 +158,30 @@ fn audit_is_numbered_without_a_gap_and_closed_to_others() {
 }
 
 #[test]
+fn audit_is_whole_and_what_is_changed_in_a_copy_is_found() {
+    let held = Held::simple("chained");
+    held.goes_on_when_approved();
+    assert_eq!(daemon().terminate(), 0);
+    daemon().launch();
+    let copy = "/tmp/copy";
+    fs::create_dir_all(copy).unwrap();
+    let log = fs::read_to_string("/var/log/agent-guard/audit.jsonl").unwrap();
+    let key = said(&cli(&["audit", "key"])).1;
+    fs::write(format!("{copy}/key"), &key).unwrap();
+    let verify = |text: &str| {
+        fs::write(format!("{copy}/audit.jsonl"), text).unwrap();
+        said(&cli(&["audit", "verify", copy, "--key", &format!("{copy}/key")]))
+    };
+    let (status, text) = verify(&log);
+    assert_eq!((status, text.contains("whole, up to record")), (0, true), "{text}");
+    assert!(text.contains(key.trim()), "it was ended, and so has a checkpoint: {text}");
+    let (status, text) = verify(&log.replacen("/srv/held/chained", "/srv/held/changed", 1));
+    assert_eq!((status, text.contains("one of the two was changed")), (1, true), "{text}");
+    let (status, _) = verify(&log.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>());
+    assert_eq!(status, 1);
+}
+
+#[test]
 fn audit_has_who_steers_sessions() {
     let mut held = Held::simple("steered");
     for verb in ["halt", "resume", "kill"] {

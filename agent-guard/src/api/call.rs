@@ -8,7 +8,7 @@ use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::types::{
-    Adopt, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status, Variable, Variables,
+    Adopt, AnswerBody, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status, Variable, Variables,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -156,9 +156,9 @@ pub enum Call {
         id: String,
         /// The answer.
         choice: Choice,
-        /// Why.
-        reason: Option<String>,
-        /// Where the decided request goes.
+        /// What goes with it.
+        said: AnswerBody,
+        /// Where the request goes, decided or not yet.
         reply: Reply<Request>,
     },
     /// The sessions in scope that have not ended.

@@ -150,9 +150,9 @@ impl Client {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, id: &str, choice: Choice, reason: Option<String>) -> Result<Request, Error> {
+    pub async fn answer(&self, id: &str, choice: Choice, said: &AnswerBody) -> Result<Request, Error> {
         let path = format!("/v1/requests/{}/{}", escaped(id), choice.word());
-        self.post(By::Control, &path, &AnswerBody { reason }).await
+        self.post(By::Control, &path, said).await
     }
 
     /// The sessions that the caller may see and that have not ended.

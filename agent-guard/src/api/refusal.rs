@@ -32,6 +32,9 @@ pub enum Refusal {
         /// Where the peer stands.
         standing: Standing,
     },
+    /// The rule demands somebody else's approval.
+    #[error("{0}")]
+    MayNotApprove(String),
     /// There is no such request, or none that the peer may know of.
     #[error("no request {id}; `agent-guard requests` lists those there are")]
     UnknownRequest {
@@ -85,7 +88,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
-            Self::Forbidden { .. } => 403,
+            Self::Forbidden { .. } | Self::MayNotApprove(_) => 403,
             Self::UnknownCall { .. } | Self::UnknownRequest { .. } | Self::UnknownSession { .. } => 404,
             Self::AlreadyDecided { .. } | Self::Conflict(_) => 409,
             Self::TooLarge { .. } => 413,
@@ -103,6 +106,7 @@ impl Refusal {
             Self::TooLarge { .. } => "too-large",
             Self::UnknownCall { .. } => "unknown-call",
             Self::Forbidden { .. } => "forbidden",
+            Self::MayNotApprove(_) => "may-not-approve",
             Self::UnknownRequest { .. } => "unknown-request",
             Self::UnknownSession { .. } => "unknown-session",
             Self::AlreadyDecided { .. } => "already-decided",

@@ -23,6 +23,8 @@ pub struct Now {
 pub enum What {
     /// An act waits for an answer.
     Held,
+    /// A person approves a request, and others must as well.
+    Consented,
     /// A request was answered, or ended without an answer.
     Decided,
     /// An act passed by its approval.

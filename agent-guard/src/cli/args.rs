@@ -39,7 +39,7 @@ pub enum Verb {
     Show(Show),
     /// Let a held operation happen, once
     #[command(after_long_help = "Example:\n  agent-guard approve 7K2M --reason 'agreed in the stand-up'")]
-    Approve(Answer),
+    Approve(Approve),
     /// Refuse a held operation
     #[command(after_long_help = "Example:\n  agent-guard deny 7K2M --reason 'patch it instead'")]
     Deny(Answer),
@@ -149,6 +149,17 @@ pub struct Show {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which request to approve, and what its rule may demand.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The request, and why
+    #[command(flatten)]
+    pub answer: Answer,
+    /// What is to be done to, as `show` shows it, where the rule demands a confirmation
+    #[arg(long, value_name = "OBJECT")]
+    pub confirm: Option<String>,
 }
 
 /// Which request to answer, and why.

@@ -5,7 +5,7 @@ use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
 use crate::api::client::Client;
-use crate::api::types::{Credential, Impact, Process, Request, RequestState};
+use crate::api::types::{Approval, Consent, Credential, Impact, Process, Request, RequestState};
 use crate::text::{command_line, escape};
 
 /// Shows it.
@@ -38,6 +38,7 @@ fn sheet(style: Style, request: &Request) -> String {
         ("rule", escape(&request.rule.name)),
         ("message", request.rule.message.as_deref().map(escape).unwrap_or_default()),
         ("tier", escape(&request.tier)),
+        ("approval", approval(&request.approval)),
         ("asked", format!("{:.0}", request.asked_at)),
         ("expires", format!("{:.0}", request.expires_at)),
     ];
@@ -85,6 +86,34 @@ fn credentials(credentials: &[Credential]) -> String {
     } else {
         credentials.iter().map(line).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// What an approval takes; nothing where one answer is enough.
+fn approval(approval: &Approval) -> String {
+    let mut text = String::new();
+    if approval.approvers > 1 {
+        text.push_str(&format!("{}\n", consents(approval)));
+    }
+    if let Some(group) = &approval.group {
+        text.push_str(&format!("by members of group {}\n", escape(group)));
+    }
+    for demand in &approval.demands {
+        text.push_str(match demand.as_str() {
+            "another-user" => "not by the session's own user\n",
+            "reason" => "with a reason (--reason)\n",
+            "confirmation" => "with the object typed once more (--confirm)\n",
+            other => return format!("{text}{}", escape(other)),
+        });
+    }
+    text
+}
+
+/// How many people have said yes, and who.
+pub(super) fn consents(approval: &Approval) -> String {
+    let name = |consent: &Consent| consent.user.as_deref().map_or_else(|| consent.uid.to_string(), escape);
+    let names: Vec<String> = approval.consents.iter().map(name).collect();
+    let by = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    format!("{} of {} approvals{by}", names.len(), approval.approvers)
 }
 
 fn process(process: &Process) -> String {

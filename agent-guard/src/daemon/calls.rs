@@ -6,10 +6,10 @@ use crate::api::authz::{Scope, Standing};
 use crate::api::call::{self, Admitted, Call, Incoming, Watch};
 use crate::api::{Peer, Refusal, Reply, types};
 use crate::audit::{Entry, Person, What};
-use crate::decision::{Choice, Event, RequestId, Steer};
+use crate::decision::{Answer, Choice, Event, RequestId, Steer};
 use crate::policy::{Stripping, Variable};
 use crate::session::{Session, SessionKey, Stamp};
-use crate::system::clock;
+use crate::system::{clock, user};
 
 /// Characters of a reason that are kept.
 const REASON: usize = 1000;
@@ -51,8 +51,8 @@ impl Daemon {
                 let found = self.find_request(&id, &scope);
                 drop(reply.send(found.map(|(_, request)| request)));
             }
-            Call::Answer { id, choice, reason, reply } => match self.find_request(&id, &scope) {
-                Ok((request, _)) => self.answer(request, choice, reason, &peer, reply),
+            Call::Answer { id, choice, said, reply } => match self.find_request(&id, &scope) {
+                Ok((request, _)) => self.answer(request, choice, said, &peer, reply),
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
             Call::Sessions { reply } => {
@@ -89,18 +89,24 @@ impl Daemon {
         &mut self,
         request: RequestId,
         choice: call::Choice,
-        reason: Option<String>,
+        said: types::AnswerBody,
         peer: &Peer,
         reply: Reply<types::Request>,
     ) {
         let call = self.wait(Waiting::Answer(request, reply));
-        let choice = match choice {
-            call::Choice::Approve => Choice::Approve,
-            call::Choice::Deny => Choice::Deny,
-            call::Choice::Cancel => Choice::Cancel,
+        let group = self.state.request(request).and_then(|request| request.act.rule.terms.group.as_deref());
+        let answer = Answer {
+            choice: match choice {
+                call::Choice::Approve => Choice::Approve,
+                call::Choice::Deny => Choice::Deny,
+                call::Choice::Cancel => Choice::Cancel,
+            },
+            by: person(peer),
+            reason: said.reason.map(|reason| reason.chars().take(REASON).collect()),
+            confirmed: said.confirm,
+            in_group: group.zip(peer.user.as_deref()).is_some_and(|(group, user)| user::is_in(user, group)),
         };
-        let reason = reason.map(|reason| reason.chars().take(REASON).collect());
-        self.happen(Event::Replied { call, request, choice, by: person(peer), reason });
+        self.happen(Event::Replied { call, request, answer });
     }
 
     fn find_request(&self, id: &str, scope: &Scope) -> Result<(RequestId, types::Request), Refusal> {

@@ -131,7 +131,7 @@ mod tests {
             other: None,
             cut: false,
             label: "data".to_owned(),
-            rule: Rule { name: "keep".to_owned(), message: None },
+            rule: Rule::named("keep"),
             tier: Tier::Gated,
             process: plain(1, 1, 0, String::new()),
             impact: None,

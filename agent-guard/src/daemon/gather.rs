@@ -19,7 +19,7 @@ use super::names;
 use crate::decision::{Question, Ruling};
 use crate::kernel::events::{self, Object};
 use crate::policy::Compiled;
-use crate::session::{self, Act, Impact, Mounts, Rule};
+use crate::session::{self, Act, Impact, Mounts};
 use crate::system::held::{self, Command};
 use crate::system::proc;
 use crate::text;
@@ -162,7 +162,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         label: label
             .and_then(|label| compiled.labels.get(usize::from(label)))
             .map_or(act.label.clone(), |label| label.name.clone()),
-        rule: rule.map_or(act.rule.clone(), |rule| Rule { name: rule.name.clone(), message: rule.message.clone() }),
+        rule: rule.map_or_else(|| act.rule.clone(), names::rule),
         tier: rule.map_or(act.tier, |rule| rule.tier),
         process: session::Who { argv: words, ..act.process.clone() },
         ..Act::clone(act)
@@ -258,7 +258,7 @@ mod tests {
             other: None,
             cut: false,
             label: "data".to_owned(),
-            rule: Rule { name: "ask".to_owned(), message: None },
+            rule: Rule::named("ask"),
             tier: Tier::Gated,
             process: plain(pid, pid, 0, "test".to_owned()),
             impact: None,

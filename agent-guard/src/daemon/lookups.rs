@@ -15,8 +15,8 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Reason;
 use tokio::sync::mpsc;
 
-use super::Daemon;
 use super::inforce::Kept;
+use super::{Daemon, names};
 use crate::api::Refusal;
 use crate::audit::{Entry, What};
 use crate::dns::{self, Ask, Heard, Known, Naming, Resolver, Serving, Watch};
@@ -251,7 +251,7 @@ impl Daemon {
         let touched = self.kernel.touched(slot).unwrap_or(u64::MAX);
         let policy = Arc::clone(&self.policy.compiled);
         let judged = policy.lookup(profile, touched, name);
-        let rule = judged.rule.map(|rule| Rule { name: rule.name.clone(), message: rule.message.clone() });
+        let rule = judged.rule.map(names::rule);
         let act = |label: u16| Act {
             session: Some(Arc::clone(&stamp)),
             operation: Operation::Resolve,
@@ -259,7 +259,7 @@ impl Daemon {
             other: None,
             cut: false,
             label: self.policy.label(policy.generation, label),
-            rule: rule.clone().unwrap_or_else(|| Rule { name: "none".to_owned(), message: None }),
+            rule: rule.clone().unwrap_or_else(|| Rule::named("none")),
             tier: judged.tier,
             // Which of its processes asks is not seen.
             process: session::plain(session.root, session.root, stamp.uid, String::new()),

@@ -6,6 +6,7 @@ use super::inforce::InForce;
 use super::lookups::Lookups;
 use crate::decision::{Key, Task};
 use crate::kernel::events::{self, KernelPath, Object, Socket, TaskId};
+use crate::policy::RuleInfo;
 use crate::session::{self, Act, Mounts, Registry, Rule, SessionKey, Shown};
 use crate::text;
 
@@ -66,6 +67,11 @@ fn call(number: u64, compat: bool) -> String {
     name.map_or_else(|| format!("system call {number}"), |name| format!("call {name}"))
 }
 
+/// A rule of the policy, as an act has it.
+pub(super) fn rule(rule: &RuleInfo) -> Rule {
+    Rule { name: rule.name.clone(), message: rule.message.clone(), terms: Arc::clone(&rule.terms) }
+}
+
 /// An act with its names.
 pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lookups: &Lookups) -> Act {
     let key = SessionKey { slot: event.session, serial: event.serial };
@@ -78,7 +84,6 @@ pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lo
             named.object.push_str(&format!(" ({})", known_as.join(", ")));
         }
     }
-    let rule = policy.rule(event.generation, event.rule);
     Act {
         session: sessions.stamp(key),
         operation: event.operation,
@@ -86,10 +91,9 @@ pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lo
         other: named.other,
         cut: named.cut,
         label: policy.label(event.generation, event.label),
-        rule: rule.map_or_else(
-            || Rule { name: format!("rule {}", event.rule), message: None },
-            |rule| Rule { name: rule.name.clone(), message: rule.message.clone() },
-        ),
+        rule: policy
+            .rule(event.generation, event.rule)
+            .map_or_else(|| Rule::named(format!("rule {}", event.rule)), rule),
         tier: event.tier,
         process: session::plain(event.task.tgid, event.task.tid, event.uid, event.comm.clone()),
         impact: None,

@@ -12,7 +12,8 @@ use crate::api::call::Unwritten;
 use crate::api::refusal::Refusal;
 use crate::api::types;
 use crate::audit::{Now, Person};
-use crate::decision::{self, Ending, Outcome, Rejection, Standing, Told};
+use crate::decision::{self, Consent, Ending, Outcome, Rejection, Shortfall, Standing, Told};
+use crate::policy::Terms;
 use crate::session::{self, Act, Stage, Stamp, tier_word};
 use crate::system::{clock, host, signal, user};
 
@@ -23,6 +24,7 @@ struct Outline {
     asked: Timestamp,
     expires: Timestamp,
     left_ms: u64,
+    consents: Vec<Consent>,
     ending: Option<Ending>,
     outcome: Option<Outcome>,
     /// The name of the user who asks.
@@ -43,6 +45,7 @@ impl Outline {
             asked: request.asked.wall,
             expires: request.deadline.wall,
             left_ms: left_ns / 1_000_000,
+            consents: request.consents.clone(),
             ending: request.ending.clone(),
             outcome: request.outcome.clone(),
             user,
@@ -70,12 +73,29 @@ impl Outline {
             }),
             sent: act.sent,
             credentials: self.credentials.clone(),
+            approval: approval(&act.rule.terms, &self.consents),
             asked_at: self.asked,
             expires_at: self.expires,
             left_ms: self.left_ms,
             decision: self.ending.as_ref().map(ending),
             outcome: self.outcome.as_ref().map(outcome),
         }
+    }
+}
+
+/// What an approval takes, and who has said yes so far.
+fn approval(terms: &Terms, consents: &[Consent]) -> types::Approval {
+    let consent = |consent: &Consent| types::Consent {
+        uid: consent.by.uid,
+        user: consent.by.user.clone(),
+        at: consent.at,
+        reason: consent.reason.clone(),
+    };
+    types::Approval {
+        approvers: terms.approvers,
+        group: terms.group.clone(),
+        demands: terms.demands.iter().map(|demand| demand.word().to_owned()).collect(),
+        consents: consents.iter().map(consent).collect(),
     }
 }
 
@@ -155,6 +175,14 @@ pub(super) fn rejection(rejection: Rejection) -> Refusal {
             decision: decision(at, by.as_ref(), reason),
         },
         Rejection::Halted(_) => Refusal::Conflict(rejection.to_string()),
+        Rejection::Short { ref why, .. } => {
+            let text = rejection.to_string();
+            match why {
+                Shortfall::OwnSession(_) | Shortfall::NotInGroup { .. } => Refusal::MayNotApprove(text),
+                Shortfall::Again(_) => Refusal::Conflict(text),
+                Shortfall::NoReason | Shortfall::NotConfirmed => Refusal::Unacceptable(text),
+            }
+        }
     }
 }
 

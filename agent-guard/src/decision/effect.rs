@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::event::{CallId, Key, Task};
 use super::id::RequestId;
+use super::quorum::Shortfall;
 use super::state::Standing;
 use crate::audit::{Entry, Person};
 use crate::session::{Act, SessionKey};
@@ -76,6 +77,14 @@ pub enum Rejection {
     /// An approval would lapse before its thread may go on.
     #[error("the session of request {0} is halted: resume it first")]
     Halted(RequestId),
+    /// The rule demands more of an approval.
+    #[error("request {request} is not approved: {why}")]
+    Short {
+        /// The request.
+        request: RequestId,
+        /// What it lacks.
+        why: Shortfall,
+    },
 }
 
 /// An order to the daemon.

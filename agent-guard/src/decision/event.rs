@@ -80,6 +80,21 @@ pub enum Choice {
     Cancel,
 }
 
+/// A person's answer, with all that makes it count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What is answered.
+    pub choice: Choice,
+    /// Who.
+    pub by: Person,
+    /// Why.
+    pub reason: Option<String>,
+    /// What the person has typed to confirm it.
+    pub confirmed: Option<String>,
+    /// Whether the person is in the group that the rule demands, if it demands one.
+    pub in_group: bool,
+}
+
 /// What is done to a session as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steer {
@@ -123,11 +138,7 @@ pub enum Event {
         /// The request.
         request: RequestId,
         /// The answer.
-        choice: Choice,
-        /// Who.
-        by: Person,
-        /// Why.
-        reason: Option<String>,
+        answer: Answer,
     },
     /// A person steers a session.
     Steered {

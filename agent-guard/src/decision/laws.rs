@@ -6,19 +6,20 @@ use agent_guard_common::answer::answered;
 use agent_guard_common::verdict::Reason;
 use proptest::prelude::*;
 
-use super::tests::{SECOND, at, key, person, question, stamp};
+use super::tests::{SECOND, answer, at, key, person, question, stamp, under};
 use super::{About, Choice, Effect, Event, Key, RequestId, Ruling, Standing, State, Steer, Task, step};
-use crate::audit::What;
+use crate::audit::{Person, What};
+use crate::policy::Terms;
 
 /// A random event, in numbers that are made sense of when it is played.
 #[derive(Clone, Debug)]
 enum Move {
-    Ask { task: u32, question: u64, ruling: Ruling },
+    Ask { task: u32, question: u64, ruling: Ruling, approvers: u8 },
     Repeat { task: u32, question: u64 },
     Use { task: u32, question: u64 },
     KernelRefuses { task: u32, question: u64 },
     Gone { task: u32 },
-    Reply { nth: usize, choice: Choice },
+    Reply { nth: usize, choice: Choice, uid: u32 },
     Steer(u32, Steer),
     Ended(u32),
     RecordFails { task: u32 },
@@ -36,12 +37,13 @@ fn moves() -> impl Strategy<Value = Move> {
     let steer = prop_oneof![Just(Steer::Halt), Just(Steer::Resume), Just(Steer::Kill), Just(Steer::Forget)];
     let (task, number) = (0..6_u32, 0..12_u64);
     prop_oneof![
-        8 => (task.clone(), number.clone(), ruling).prop_map(|(task, question, ruling)| Move::Ask { task, question, ruling }),
+        8 => (task.clone(), number.clone(), ruling, 1..4_u8)
+            .prop_map(|(task, question, ruling, approvers)| Move::Ask { task, question, ruling, approvers }),
         3 => (task.clone(), number.clone()).prop_map(|(task, question)| Move::Repeat { task, question }),
         2 => (task.clone(), number.clone()).prop_map(|(task, question)| Move::Use { task, question }),
         1 => (task.clone(), number).prop_map(|(task, question)| Move::KernelRefuses { task, question }),
         1 => task.clone().prop_map(|task| Move::Gone { task }),
-        6 => (any::<usize>(), choice).prop_map(|(nth, choice)| Move::Reply { nth, choice }),
+        8 => (any::<usize>(), choice, 0..4_u32).prop_map(|(nth, choice, uid)| Move::Reply { nth, choice, uid }),
         1 => (0..2_u32, steer).prop_map(|(slot, steer)| Move::Steer(slot, steer)),
         1 => (0..2_u32).prop_map(Move::Ended),
         1 => task.prop_map(|task| Move::RecordFails { task }),
@@ -58,6 +60,9 @@ struct Seen {
     /// The last answer of each question.
     answers: BTreeMap<Key, u32>,
     approved: BTreeSet<Key>,
+    /// How many people must approve each question that is for people, and who has, as records tell.
+    approvers: BTreeMap<Key, u8>,
+    consents: BTreeMap<u64, BTreeSet<u32>>,
     requests: BTreeSet<RequestId>,
     /// How requests ended, as records tell.
     endings: BTreeMap<String, &'static str>,
@@ -75,23 +80,28 @@ fn place(task: u32, number: u64) -> (Key, u32) {
 impl Seen {
     fn event(&mut self, state: &State, played: Move) -> Event {
         match played {
-            Move::Ask { task, question: number, ruling } => {
+            Move::Ask { task, question: number, ruling, approvers } => {
                 let (key, slot) = place(task, number);
                 if !state.knows(key) {
                     self.deadlines.insert(key, self.now + TIMEOUT);
+                    if ruling == Ruling::Ask {
+                        self.approvers.insert(key, approvers);
+                    }
                 }
-                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, ..question(key, slot, ruling) }))
+                let asked = under(Terms { approvers, ..Terms::default() }, question(key, slot, ruling));
+                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, ..asked }))
             }
             Move::Repeat { task, question } => Event::Repeated(place(task, question).0),
             Move::Use { task, question } => Event::Used(place(task, question).0),
             Move::KernelRefuses { task, question } => Event::Refused(place(task, question).0, Reason::DaemonGone),
             Move::Gone { task } => Event::Gone(place(task, 0).0.task),
-            Move::Reply { nth, choice } => {
+            Move::Reply { nth, choice, uid } => {
                 let known: Vec<RequestId> = state.requests().map(|request| request.id).collect();
                 match known.len() {
                     0 => Event::Tick,
                     count => {
-                        Event::Replied { call: 0, request: known[nth % count], choice, by: person(), reason: None }
+                        let answer = answer(choice, Person { uid, ..person() });
+                        Event::Replied { call: 0, request: known[nth % count], answer }
                     }
                 }
             }
@@ -115,6 +125,11 @@ impl Seen {
                     if let (Some(About::Thread(task)), true) = (about, allows) {
                         recorded.insert(*task);
                     }
+                    let is_yes = entry.what == What::Consented || entry.decision == Some("approved");
+                    if let (true, Some(question), Some(by)) = (is_yes, entry.question, &entry.approver) {
+                        let is_new = self.consents.entry(question).or_default().insert(by.uid);
+                        assert!(is_new, "user {} approves question {question} twice", by.uid);
+                    }
                     if let (What::Decided, Some(request), Some(decision)) = (entry.what, &entry.request, entry.decision)
                     {
                         let before = self.endings.insert(request.clone(), decision);
@@ -128,6 +143,9 @@ impl Seen {
                         assert!(self.approved.insert(*key), "a second grant for {key:?}");
                         assert!(!self.answers.contains_key(key), "an approval after a refusal of {key:?}");
                         assert!(self.now < self.deadlines[key], "an approval after the deadline of {key:?}");
+                        let said = self.consents.get(&key.question).map_or(0, BTreeSet::len);
+                        let needed = self.approvers.get(key).copied().unwrap_or_default();
+                        assert!(said >= usize::from(needed), "an approval of {key:?} by {said} people");
                     }
                     self.answers.insert(*key, answer.kind);
                 }

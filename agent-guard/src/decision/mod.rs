@@ -8,12 +8,14 @@ mod effect;
 mod event;
 mod id;
 mod orders;
+mod quorum;
 mod state;
 mod turn;
 
 pub use effect::{About, Effect, Notice, Rejection, Told};
-pub use event::{CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
+pub use event::{Answer, CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
 pub use id::{NotAnId, RequestId};
+pub use quorum::{Consent, Shortfall};
 pub use state::{Ending, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
 
 use crate::audit::Now;
@@ -32,7 +34,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::Done { key, error } => turn.done(key, error),
         Event::Refused(key, reason) => turn.refused(key, reason),
         Event::Gone(task) => turn.void(task, "its process is gone"),
-        Event::Replied { call, request, choice, by, reason } => turn.reply(call, request, choice, by, reason),
+        Event::Replied { call, request, answer } => turn.reply(call, request, answer),
         Event::Steered { call, session, steer, by } => turn.steer(call, session, steer, &by),
         Event::FoundHalted(session) => turn.found_halted(session),
         Event::Ended(session) => turn.end(session),

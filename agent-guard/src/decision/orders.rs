@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use super::effect::{About, Effect, Notice, Told};
 use super::event::{Key, Task};
 use super::id::RequestId;
+use super::quorum::Consent;
 use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread, user};
 use super::turn::Turn;
 use crate::audit::{Entry, Now, Person, What};
@@ -52,6 +53,7 @@ impl Turn<'_> {
             asked: self.now,
             deadline,
             standing: Standing::Pending,
+            consents: Vec::new(),
             ending: None,
             outcome: None,
         };
@@ -93,6 +95,24 @@ impl Turn<'_> {
         };
         let reason = reason.map_or_else(|| why.text().to_owned(), |reason| format!("{}: {reason}", why.text()));
         self.tell(task, told, Some(reason));
+        about
+    }
+
+    /// Notes a yes that is not enough, on record: without that it would be forgotten, and the request is refused.
+    pub(super) fn consent(&mut self, id: RequestId, by: Person, reason: Option<String>) -> Option<About> {
+        let request = self.state.requests.get_mut(&id)?;
+        request.consents.push(Consent { by: by.clone(), at: self.now.wall, reason: reason.clone() });
+        let about = Some(About::Thread(request.key.task));
+        let entry = Entry {
+            request: Some(id.to_string()),
+            question: Some(request.key.question),
+            approver: Some(by),
+            reason,
+            act: Some(Arc::clone(&request.act)),
+            ..Entry::new(self.now, What::Consented)
+        };
+        self.effects.push(Effect::Audit { about, entry: Box::new(entry) });
+        self.effects.push(Effect::Changed(id));
         about
     }
 

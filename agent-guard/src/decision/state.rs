@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::event::{Key, Task};
 use super::id::{IDS, Ids, RequestId};
+use super::quorum::Consent;
 use crate::audit::{Now, Person};
 use crate::session::{Act, SessionKey};
 
@@ -90,6 +91,8 @@ pub struct Request {
     pub deadline: Now,
     /// Where it stands.
     pub standing: Standing,
+    /// Who has said yes while others must as well.
+    pub consents: Vec<Consent>,
     /// How it ended; none while it is pending.
     pub ending: Option<Ending>,
     /// What came of the act; none where it was not approved, or nobody can tell.

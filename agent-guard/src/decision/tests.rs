@@ -9,10 +9,11 @@ use agent_guard_common::verdict::{Reason, Tier};
 use jiff::Timestamp;
 
 use super::{
-    About, Choice, Effect, Event, Key, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question, Rejection,
-    RequestId, Ruling, Standing, State, Steer, Task, step,
+    About, Answer, Choice, Effect, Event, Key, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question,
+    Rejection, RequestId, Ruling, Standing, State, Steer, Task, step,
 };
 use crate::audit::{Now, Person, What};
+use crate::policy::Terms;
 use crate::session::{Act, Rule, SessionKey, Stamp, plain};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -41,7 +42,7 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         other: None,
         cut: false,
         label: "production-data".to_owned(),
-        rule: Rule { name: "deletes".to_owned(), message: None },
+        rule: Rule::named("deletes"),
         tier: Tier::Gated,
         process: plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()),
         impact: None,
@@ -60,6 +61,13 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
     }
 }
 
+/// The same question under a rule that demands more of an approval.
+pub(super) fn under(terms: Terms, question: Question) -> Question {
+    let mut act = Act::clone(&question.act);
+    act.rule.terms = Arc::new(terms);
+    Question { act: Arc::new(act), ..question }
+}
+
 pub(super) fn person() -> Person {
     Person { uid: 1000, user: Some("ann".to_owned()), pid: 50 }
 }
@@ -68,8 +76,13 @@ fn asked(key: Key, ruling: Ruling) -> Event {
     Event::Asked(Box::new(question(key, 1, ruling)))
 }
 
+/// A person's answer that says no more than what it answers.
+pub(super) fn answer(choice: Choice, by: Person) -> Answer {
+    Answer { choice, by, reason: None, confirmed: None, in_group: false }
+}
+
 fn reply(request: RequestId, choice: Choice) -> Event {
-    Event::Replied { call: 1, request, choice, by: person(), reason: None }
+    Event::Replied { call: 1, request, answer: answer(choice, person()) }
 }
 
 fn steer(steer: Steer) -> Event {
@@ -106,6 +119,7 @@ fn word(effect: &Effect) -> String {
             Rejection::Unknown(_) => "reply unknown".to_owned(),
             Rejection::Closed { standing, .. } => format!("reply already {}", standing.word()),
             Rejection::Halted(_) => "reply halted".to_owned(),
+            Rejection::Short { why, .. } => format!("reply short: {why}"),
         },
         Effect::Halt(_) => "halt".to_owned(),
         Effect::Forget(_) => "forget".to_owned(),
@@ -115,44 +129,44 @@ fn word(effect: &Effect) -> String {
 }
 
 /// A state with what it takes to play with it.
-struct Game {
-    state: State,
-    now: Now,
+pub(super) struct Game {
+    pub(super) state: State,
+    pub(super) now: Now,
 }
 
 impl Game {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { state: State::new(1), now: START }
     }
 
     /// A game with one request.
-    fn asked(key: Key) -> (Self, RequestId) {
+    pub(super) fn asked(key: Key) -> (Self, RequestId) {
         let mut game = Self::new();
         game.play(asked(key, Ruling::Ask));
         let id = game.pending()[0];
         (game, id)
     }
 
-    fn pending(&self) -> Vec<RequestId> {
+    pub(super) fn pending(&self) -> Vec<RequestId> {
         let pending = self.state.requests().filter(|request| request.standing == Standing::Pending);
         pending.map(|request| request.id).collect()
     }
 
-    fn play(&mut self, event: Event) -> Vec<String> {
+    pub(super) fn play(&mut self, event: Event) -> Vec<String> {
         step(&mut self.state, event, self.now).iter().map(word).collect()
     }
 
-    fn later(&mut self, nanoseconds: u64) -> Vec<String> {
+    pub(super) fn later(&mut self, nanoseconds: u64) -> Vec<String> {
         self.now.monotonic_ns += nanoseconds;
         self.play(Event::Tick)
     }
 
-    fn standing(&self, id: RequestId) -> Option<Standing> {
+    pub(super) fn standing(&self, id: RequestId) -> Option<Standing> {
         self.state.request(id).map(|request| request.standing)
     }
 }
 
-const Q: u64 = 70;
+pub(super) const Q: u64 = 70;
 
 #[test]
 fn a_question_is_recorded_told_and_waits() {

@@ -7,8 +7,9 @@ use agent_guard_common::answer::answered;
 use agent_guard_common::verdict::Reason;
 
 use super::effect::{About, Effect, Notice, Rejection, Told};
-use super::event::{CallId, Choice, Key, Question, Ruling, Steer, Task};
+use super::event::{Answer, CallId, Choice, Key, Question, Ruling, Steer, Task};
 use super::id::RequestId;
+use super::quorum;
 use super::state::{
     Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Phase, Request, Standing, State, Thread, user,
 };
@@ -167,17 +168,19 @@ impl<'a> Turn<'a> {
     }
 
     /// A person's answer.
-    pub(super) fn reply(&mut self, call: CallId, id: RequestId, choice: Choice, by: Person, reason: Option<String>) {
-        if let Some(rejection) = self.objection(id, choice) {
+    pub(super) fn reply(&mut self, call: CallId, id: RequestId, answer: Answer) {
+        if let Some(rejection) = self.objection(id, &answer) {
             self.effects.push(Effect::Reply { call, about: None, outcome: Err(rejection) });
             return;
         }
-        let standing = match choice {
-            Choice::Approve => Standing::Approved,
-            Choice::Deny => Standing::Denied,
-            Choice::Cancel => Standing::Cancelled,
+        let Answer { choice, by, reason, .. } = answer;
+        let is_enough = self.state.requests.get(&id).is_some_and(quorum::is_enough);
+        let about = match choice {
+            Choice::Approve if !is_enough => self.consent(id, by, reason),
+            Choice::Approve => self.decide(id, Standing::Approved, Some(by), reason),
+            Choice::Deny => self.decide(id, Standing::Denied, Some(by), reason),
+            Choice::Cancel => self.decide(id, Standing::Cancelled, Some(by), reason),
         };
-        let about = self.decide(id, standing, Some(by), reason);
         self.effects.push(Effect::Reply { call, about, outcome: Ok(()) });
     }
 
@@ -254,7 +257,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Why a person's answer cannot be taken.
-    fn objection(&self, id: RequestId, choice: Choice) -> Option<Rejection> {
+    fn objection(&self, id: RequestId, answer: &Answer) -> Option<Rejection> {
         let Some(request) = self.state.requests.get(&id) else { return Some(Rejection::Unknown(id)) };
         if let Some(ending) = &request.ending {
             return Some(Rejection::Closed {
@@ -265,7 +268,13 @@ impl<'a> Turn<'a> {
                 reason: ending.reason.clone(),
             });
         }
-        (choice == Choice::Approve && self.state.halted.contains(&request.session)).then_some(Rejection::Halted(id))
+        if answer.choice != Choice::Approve {
+            return None;
+        }
+        if self.state.halted.contains(&request.session) {
+            return Some(Rejection::Halted(id));
+        }
+        quorum::shortfall(request, answer).map(|why| Rejection::Short { request: id, why })
     }
 
     /// Whether there is no room for another request of this session, or of its user.

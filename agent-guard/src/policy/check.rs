@@ -15,6 +15,7 @@ use super::objects::{Addresses, Objects, Seen, objects};
 use super::read::At;
 use super::rules;
 use super::syntax;
+use super::terms::Terms;
 use super::value::text::Name;
 use super::value::word::{Leads, NoAnswer};
 use super::variables::Stripping;
@@ -71,6 +72,8 @@ pub(super) struct Rule {
     pub(super) timeout: Duration,
     /// How a lookup that it denies is answered.
     pub(super) answer: NoAnswer,
+    /// What it takes to approve an act that it holds.
+    pub(super) terms: Terms,
     pub(super) message: Option<String>,
 }
 

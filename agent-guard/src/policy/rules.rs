@@ -15,6 +15,7 @@ use super::fault::{Faults, Position, did_you_mean, one_of, quoted};
 use super::kind::Kind;
 use super::read::{At, Given, Several};
 use super::syntax;
+use super::terms::Terms;
 use super::value::text::{LabelName, Name};
 use super::value::word::NoAnswer;
 
@@ -93,6 +94,7 @@ impl Names<'_> {
             tier: rule.tier.map_or_else(|| usual_tier(verdict), |tier| tier.value),
             timeout,
             answer,
+            terms: rule.approval.map_or_else(Terms::default, |approval| terms(approval, verdict, faults)),
             message: rule.message.map(|message| message.value.0),
             name: rule.name.0.map_or_else(String::new, |name| name.value.0),
         }
@@ -237,6 +239,24 @@ fn note_unholdable(operations: &Several<Operation>, faults: &mut Faults) {
         faults
             .add(operation.at, format!("`{name}` cannot be held; expected it in a rule of `allow`, `audit` or `deny`"));
     }
+}
+
+/// What an approval takes.
+fn terms(approval: syntax::Approval, verdict: Verdict, faults: &mut Faults) -> Terms {
+    if verdict != Verdict::Hold {
+        faults.add(approval.at, "only a call that is held is approved; expected no `approval` without `verdict: hold`");
+    }
+    let demands = approval.demands.and_then(|demands| demands.0).unwrap_or_default();
+    note_repeated(&demands, "demand", faults);
+    let terms = Terms {
+        approvers: approval.approvers.map_or(1, |approvers| approvers.value.0),
+        group: approval.group.map(|group| group.value.0),
+        demands: demands.into_iter().map(|demand| demand.value).collect(),
+    };
+    if terms.are_usual() {
+        faults.add(approval.at, "this asks for no more than any approval; expected `approvers`, `group` or `demands`");
+    }
+    terms
 }
 
 /// The bits of the environments that a condition names.

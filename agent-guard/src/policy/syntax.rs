@@ -11,6 +11,7 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use super::read::{At, Given, Several, Table, record};
+use super::terms::Demand;
 use super::value::command::Command;
 use super::value::device::Device;
 use super::value::endpoint::{Cidr, Ports, Protocol};
@@ -18,7 +19,7 @@ use super::value::host::{Heard, HostName};
 use super::value::name::{FileName, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
-use super::value::text::{LabelName, Message, Name, RuleName, Timeout, Version};
+use super::value::text::{Approvers, GroupName, LabelName, Message, Name, RuleName, Timeout, Version};
 use super::value::word::{DefaultVerdict, Leads, NoAnswer};
 use super::variables::Stripping;
 
@@ -113,8 +114,24 @@ record! {
         answer: Option<At<NoAnswer>>,
         /// How long a call that this rule holds waits, when not as long as the policy says.
         timeout: Option<At<Timeout>>,
+        /// What it takes to approve a call that this rule holds; one answer of anybody who may answer unless given.
+        approval: Option<Approval>,
         /// One line for the approver and for the one who is held.
         message: Option<At<Message>>,
+    }
+}
+
+record! {
+    /// What an approval takes.
+    #[schemars(extend("minProperties" = 1))]
+    Approval = "an approval", at {
+        /// How many users must approve, each once: 1 unless given.
+        approvers: Option<At<Approvers>>,
+        /// The group of this machine that each of them must be in.
+        group: Option<At<GroupName>>,
+        /// What else each of them owes: another-user (that is not the session's own), reason (`--reason`), confirmation
+        /// (`--confirm`, and the object as it is shown).
+        demands: Option<Given<Vec<At<Demand>>>>,
     }
 }
 

@@ -7,6 +7,8 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Tier;
 use serde::{Serialize, Serializer};
 
+use crate::policy::Terms;
+
 /// A session as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
@@ -87,6 +89,21 @@ pub struct Rule {
     /// What the policy's author has to say about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What it takes to approve an act that it holds.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub terms: Arc<Terms>,
+}
+
+impl Rule {
+    /// A rule that is known by its name alone.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), message: None, terms: Arc::default() }
+    }
+}
+
+fn is_usual(terms: &Arc<Terms>) -> bool {
+    terms.are_usual()
 }
 
 /// An act: who does what to what, and which rule met it.

@@ -21,6 +21,23 @@ pub fn group_named(name: &str) -> Option<u32> {
     Some(gid)
 }
 
+/// Whether a user is in a group: as one of its members, or since it is the user's own.
+#[must_use]
+pub fn is_in(user: &str, group: &str) -> bool {
+    let read = |file: &str| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned();
+    is_in_files(user, group, &read("/etc/passwd"), &read("/etc/group"))
+}
+
+fn is_in_files(user: &str, group: &str, users: &str, groups: &str) -> bool {
+    let line = |text: &str, name: &str| {
+        let found = text.lines().find(|line| line.split(':').next() == Some(name))?;
+        Some(found.split(':').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let Some(group) = line(groups, group) else { return false };
+    let is_own = line(users, user).is_some_and(|user| user.get(3).is_some() && user.get(3) == group.get(2));
+    is_own || group.get(3).is_some_and(|members| members.split(',').any(|member| member == user))
+}
+
 /// The first number that people have and not services (login.defs(5), `UID_MIN`).
 const PEOPLE: u32 = 1000;
 /// The number of `nobody`, whose home is nobody's.
@@ -66,7 +83,7 @@ fn entries(file: &str) -> Vec<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{group_named, homes_in, name_of};
+    use super::{group_named, homes_in, is_in_files, name_of};
 
     #[test]
     fn root_is_known_by_number_and_an_unknown_one_is_not() {
@@ -74,6 +91,16 @@ mod tests {
         assert_eq!(name_of(4_000_000_000), None);
         assert_eq!(group_named("root"), Some(0));
         assert_eq!(group_named("no such group"), None);
+    }
+
+    #[test]
+    fn who_is_in_a_group_is_its_member_or_has_it_as_their_own() {
+        let users = "ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:2000::/home/bob:/bin/sh\nodd:x\n";
+        let groups = "ops:x:2000:ann,eve\nempty:x:2001:\nodd:x\n";
+        let is_in = |user, group| is_in_files(user, group, users, groups);
+        assert!(is_in("ann", "ops") && is_in("bob", "ops") && is_in("eve", "ops"));
+        assert!(!is_in("an", "ops") && !is_in("ann", "empty") && !is_in("ann", "none"));
+        assert!(!is_in("odd", "odd"));
     }
 
     #[test]

@@ -7,8 +7,8 @@
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Adopt, Ancestor, Decision, Impact, Notice, Outcomes, Process, Request, RequestState, RuleRef, Session, SessionRef,
-    SessionState, StartSession, Variable, Variables,
+    Adopt, Ancestor, Approval, Decision, Impact, Notice, Outcomes, Process, Request, RequestState, RuleRef, Session,
+    SessionRef, SessionState, StartSession, Variable, Variables,
 };
 use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
@@ -182,6 +182,7 @@ pub fn request(id: &str, uid: u32) -> Request {
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
         sent: None,
         credentials: Vec::new(),
+        approval: Approval { approvers: 1, group: None, demands: Vec::new(), consents: Vec::new() },
         asked_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),
         left_ms: 250_000,
@@ -244,9 +245,9 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
             let found = script.requests.iter().find(|request| request.id == id && covered(&scope, request));
             drop(reply.send(found.cloned().ok_or(Refusal::UnknownRequest { id })));
         }
-        Call::Answer { id, choice, reason, reply } => {
+        Call::Answer { id, choice, said, reply } => {
             let found = script.requests.iter_mut().find(|request| request.id == id);
-            drop(reply.send(decide(found, &id, choice, reason, peer.uid)));
+            drop(reply.send(decide(found, &id, choice, said.reason, peer.uid)));
             if let Some(request) = script.requests.iter().find(|request| request.id == id) {
                 drop(changes.send(Arc::new(request.clone())));
             }

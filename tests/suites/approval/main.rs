@@ -8,6 +8,7 @@ mod answers;
 mod audit;
 mod doors;
 mod inside;
+mod quorum;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -31,12 +32,26 @@ labels:
   brief: { paths: [/srv/brief] }
   denied: { paths: [/srv/denied] }
   audited: { paths: [/srv/audited] }
+  shared: { paths: [/srv/shared] }
+  grouped: { paths: [/srv/grouped] }
 profiles:
   autonomous: { default: allow }
 rules:
   - { name: asked, profiles: all, operations: [delete, create, rename], labels: held, verdict: hold, message: Ask. }
   - { name: asked-briefly, profiles: all, operations: delete, labels: brief, verdict: hold, timeout: 3s }
   - { name: refused, profiles: all, operations: delete, labels: denied, verdict: deny, message: Never. }
+  - name: asked-of-two
+    profiles: all
+    operations: delete
+    labels: shared
+    verdict: hold
+    approval: { approvers: 2, demands: [reason, confirmation] }
+  - name: asked-of-a-group
+    profiles: all
+    operations: delete
+    labels: grouped
+    verdict: hold
+    approval: { group: agent-guard, demands: [another-user] }
   - { name: watched, profiles: all, operations: delete, labels: audited, verdict: audit }
 ";
 
@@ -61,7 +76,7 @@ fn daemon() -> &'static Daemon {
             }
         });
         let daemon = Daemon::shared(|| {
-            for directory in ["held", "brief", "denied", "audited"] {
+            for directory in ["held", "brief", "denied", "audited", "shared", "grouped"] {
                 fs::create_dir_all(format!("/srv/{directory}")).unwrap();
             }
             POLICY.to_owned()

@@ -66,7 +66,8 @@ pub(crate) async fn show(
     daemon.call(peer, |reply| Call::Request { id, reply }).await.map(Json)
 }
 
-/// Answers a request: `approve` lets the held act happen, once; `deny` refuses it; `cancel` withdraws it, which refuses it.
+/// Answers a request: `approve` lets the held act happen, once, when as many have said so as its rule demands; `deny`
+/// refuses it; `cancel` withdraws it, which refuses it.
 #[utoipa::path(post, path = "/v1/requests/{id}/{choice}", tag = "requests",
     params(("id" = String, Path, description = "the request"), ("choice" = Choice, Path, description = "the answer")),
     request_body = AnswerBody, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
@@ -75,8 +76,8 @@ pub(crate) async fn answer(
     Extension(peer): Extension<Peer>,
     Named((id, choice)): Named<(String, String)>,
     uri: Uri,
-    JsonBody(AnswerBody { reason }): JsonBody<AnswerBody>,
+    JsonBody(said): JsonBody<AnswerBody>,
 ) -> Result<Json<Request>, Refusal> {
     let choice = Choice::from_word(&choice).ok_or_else(|| unknown(&uri))?;
-    daemon.call(peer, |reply| Call::Answer { id, choice, reason, reply }).await.map(Json)
+    daemon.call(peer, |reply| Call::Answer { id, choice, said, reply }).await.map(Json)
 }

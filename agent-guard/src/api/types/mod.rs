@@ -11,7 +11,8 @@ mod variable;
 
 pub use self::error::{ErrorBody, ErrorDetail};
 pub use self::request::{
-    Ancestor, AnswerBody, Decision, Impact, Outcome, Process, Request, RequestFilter, RequestState, RuleRef,
+    Ancestor, AnswerBody, Approval, Consent, Decision, Impact, Outcome, Process, Request, RequestFilter, RequestState,
+    RuleRef,
 };
 pub use self::session::{
     Adopt, Credential, Notice, NoticeKind, Outcomes, Session, SessionRef, SessionState, StartSession,

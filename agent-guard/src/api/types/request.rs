@@ -95,6 +95,33 @@ pub struct RuleRef {
     pub message: Option<String>,
 }
 
+/// What approving a request takes, and who has said yes so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    /// How many users must say yes, each of them once.
+    pub approvers: u8,
+    /// The group that each of them must be in.
+    pub group: Option<String>,
+    /// What else each of them owes: `another-user`, `reason`, `confirmation`.
+    pub demands: Vec<String>,
+    /// Who has said yes while others must as well.
+    pub consents: Vec<Consent>,
+}
+
+/// A yes that is not enough by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Consent {
+    /// The user.
+    pub uid: u32,
+    /// That user's name.
+    pub user: Option<String>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The reason that was given.
+    pub reason: Option<String>,
+}
+
 /// Who ended a request, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
@@ -140,6 +167,8 @@ pub struct Request {
     pub sent: Option<u64>,
     /// Which credentials the session has touched, by where they lead.
     pub credentials: Vec<Credential>,
+    /// What approving it takes.
+    pub approval: Approval,
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
@@ -195,11 +224,14 @@ impl RequestFilter {
     }
 }
 
-/// The reason that goes with an answer.
+/// What goes with an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerBody {
     /// Why, for the audit log and for whoever asked.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The request's object, typed once more, where its rule demands that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
 }

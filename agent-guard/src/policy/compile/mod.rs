@@ -16,6 +16,7 @@ mod special;
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agent_guard_common::hash::SipKey;
 use agent_guard_common::limits::{INODES, NAMES, PROFILES};
@@ -31,6 +32,7 @@ pub use heard::Names;
 
 use super::check::Checked;
 use super::kind::Kind;
+use super::terms::Terms;
 use super::value::word::NoAnswer;
 use decision::Conditions;
 use matrix::Matrix;
@@ -120,6 +122,8 @@ pub struct RuleInfo {
     pub verdict: Verdict,
     /// How a lookup that it denies is answered.
     pub answer: NoAnswer,
+    /// What it takes to approve an act that it holds.
+    pub terms: Arc<Terms>,
 }
 
 /// One generation of a policy, as it is written into the kernel's maps.
@@ -322,6 +326,7 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         timeout: policy.timeout,
         verdict: Verdict::Allow,
         answer: NoAnswer::Refused,
+        terms: Arc::default(),
     };
     let written = policy.rules.iter().map(|rule| RuleInfo {
         name: rule.name.clone(),
@@ -330,6 +335,7 @@ fn rules(policy: &Checked) -> Vec<RuleInfo> {
         timeout: rule.timeout,
         verdict: rule.verdict,
         answer: rule.answer,
+        terms: Arc::new(rule.terms.clone()),
     });
     std::iter::once(default).chain(written).collect()
 }

@@ -142,6 +142,53 @@ impl Scalar for Timeout {
     }
 }
 
+/// How many users must approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct Approvers(pub(in crate::policy) u8);
+
+/// The most: whoever is held waits for all of them.
+const APPROVERS: u8 = 9;
+
+impl Scalar for Approvers {
+    const EXPECTED: &'static str = "how many people must approve, 1 to 9";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)))
+    }
+
+    fn from_number(number: i128) -> Result<Self, String> {
+        let fits = u8::try_from(number).ok().filter(|number| (1..=APPROVERS).contains(number));
+        fits.map(Self).ok_or_else(|| format!("expected {}, found {number}", Self::EXPECTED))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": APPROVERS })
+    }
+}
+
+/// The name of a group of this machine's users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct GroupName(pub(in crate::policy) String);
+
+impl Scalar for GroupName {
+    const EXPECTED: &'static str = "the name of a group";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        // What `groupadd` takes (shadow, lib/chkname.c), and dots, which directories have.
+        let right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        if !begins || text.len() > 32 || !text.bytes().all(right) {
+            let expected = "1 to 32 letters, digits, `_`, `-` and `.`, a letter or `_` first";
+            return Err(format!("{} is no group's name; expected {expected}", quoted(text)));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,31}$" })
+    }
+}
+
 /// A line for the approver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Message(pub(in crate::policy) String);

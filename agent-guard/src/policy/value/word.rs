@@ -6,6 +6,7 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use crate::policy::read::Word;
+use crate::policy::terms::Demand;
 use crate::policy::variables::Stripping;
 
 /// The verdict on what no rule names. Never `hold`: a question for everything is a question for nobody.
@@ -39,6 +40,14 @@ impl Word for NoAnswer {
 
     fn all() -> Vec<(&'static str, Self)> {
         vec![("refused", Self::Refused), ("nxdomain", Self::NoSuchName)]
+    }
+}
+
+impl Word for Demand {
+    const WHAT: &'static str = "demand";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        [Self::AnotherUser, Self::Reason, Self::Confirmation].map(|demand| (demand.word(), demand)).to_vec()
     }
 }
 

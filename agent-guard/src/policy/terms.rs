@@ -1,0 +1,59 @@
+//! What an approval takes: how many people, which, and what each of them has to say. Plain data.
+//!
+//! It must not know requests: `decision` finds out whether a person's yes counts.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+/// Something that an approval takes besides a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// That the person is not the user whose session asks.
+    AnotherUser,
+    /// That the person says why.
+    Reason,
+    /// That the person types what is to be done to.
+    Confirmation,
+}
+
+impl Demand {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::AnotherUser => "another-user",
+            Self::Reason => "reason",
+            Self::Confirmation => "confirmation",
+        }
+    }
+}
+
+/// What an approval takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Terms {
+    /// How many users must say yes, each of them once.
+    pub approvers: u8,
+    /// The group that each of them must be in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What else each of them owes.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub demands: BTreeSet<Demand>,
+}
+
+impl Default for Terms {
+    /// Anybody who may answer at all.
+    fn default() -> Self {
+        Self { approvers: 1, group: None, demands: BTreeSet::new() }
+    }
+}
+
+impl Terms {
+    /// Whether anybody who may answer at all may approve.
+    #[must_use]
+    pub fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}

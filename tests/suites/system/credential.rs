@@ -272,6 +272,7 @@ fn egress_is_held_for_the_process_tree_that_has_a_credential_where_the_policy_sa
         format!("via fork {}", read("thread", "via thread")),
         format!("via program {ACT} {}", read("itself", "thread-exec")),
         format!("via program {ACT} {}", read("thread", "thread-exec")),
+        format!("via program {ACT} thread-exec-having-read {production} {PRODUCTION}"),
         format!("exec-with GUARD_SECRET=x {ACT} once {PRODUCTION}"),
     ] {
         waits(&mut agent, "tree", &act);

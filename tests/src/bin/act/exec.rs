@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 
 use nix::libc;
@@ -113,6 +114,18 @@ pub(crate) fn act(words: &[&str]) -> Option<Done> {
         ["thread-exec", ref act @ ..] => {
             let execute = || Command::new("/proc/self/exe").arg("once").args(act).exec();
             let error = thread::scope(|scope| scope.spawn(execute).join().unwrap());
+            Some(Done { errno: error.raw_os_error().unwrap_or(-1), value: json!("not executed") })
+        }
+        // The same, by a thread that was there before this process has read a file.
+        ["thread-exec-having-read", path, ref act @ ..] => {
+            let (read, is_read) = mpsc::channel();
+            let execute = move || is_read.recv().map(|()| Command::new("/proc/self/exe").arg("once").args(act).exec());
+            let error = thread::scope(|scope| {
+                let executing = scope.spawn(execute);
+                std::fs::read(path).unwrap();
+                read.send(()).unwrap();
+                executing.join().unwrap().unwrap()
+            });
             Some(Done { errno: error.raw_os_error().unwrap_or(-1), value: json!("not executed") })
         }
         // With this environment and no other, and waits.

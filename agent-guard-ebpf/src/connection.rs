@@ -64,7 +64,7 @@ impl Memory {
     #[inline(always)]
     pub fn settle(self, caller: &Caller, endpoint: &Endpoint) {
         let (serial, session) = caller.tag.part(|tag| (tag.serial, tag.session));
-        let judged = settled(control(POLICY), credential::touched(caller.tag));
+        let judged = settled(control(POLICY), credential::counted(caller));
         self.change(|state| {
             state.serial = serial;
             state.session = session;
@@ -78,7 +78,7 @@ impl Memory {
     #[inline(always)]
     pub fn is_settled(self, caller: &Caller, endpoint: &Endpoint) -> bool {
         let serial = caller.tag.part(|tag| tag.serial);
-        let judged = settled(control(POLICY), credential::touched(caller.tag));
+        let judged = settled(control(POLICY), credential::counted(caller));
         self.part(|state| {
             state.serial == serial
                 && state.settled == judged

@@ -117,10 +117,17 @@ pub fn of_process(tag: TagPointer) -> u64 {
     first.map_or(u64::MAX, |first| first.part(|tag| tag.touched)) | tag.part(|tag| tag.touched)
 }
 
+/// What was touched, as far as it counts for a caller: a set of its session's, or above that one of its process's.
+#[inline(always)]
+pub fn counted(caller: &Caller) -> u64 {
+    let mask = if hook::whose(&caller.policy) == Whose::Session as u16 { EVERY } else { EVERY << 4 };
+    touched(caller.tag) & mask
+}
+
 /// Both sets of a caller in one word: what its session has touched, and above that what its process has. Where it cannot
 /// be told everything was touched.
 #[inline(always)]
-pub fn touched(tag: TagPointer) -> u64 {
+fn touched(tag: TagPointer) -> u64 {
     const BOTH: u64 = EVERY << 4 | EVERY;
     let session = word(&TOUCHED, tag.part(|tag| tag.session));
     session.map_or(BOTH, |session| session & EVERY | own(session, of_process(tag)) << 4)

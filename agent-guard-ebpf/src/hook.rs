@@ -159,6 +159,14 @@ pub fn cell(policy: &Policy, operation: Operation, label: u16) -> Finding {
     finding
 }
 
+/// Whose touching of a credential counts under a policy: every cell of a profile says the same.
+#[inline(always)]
+pub fn whose(policy: &Policy) -> u16 {
+    let row = row_index(policy.slot, policy.profile, Operation::Connect as u32).and_then(|index| MATRIX.get_ptr(index));
+    // SAFETY: the map's value is valid until the program ends, and a row begins with a cell. Without a policy nothing passes.
+    row.map_or(0, |row| unsafe { (*row.cast::<Cell>()).whose })
+}
+
 /// The stricter of two findings; the first when they are alike.
 #[inline(always)]
 pub fn stricter(one: Finding, other: Finding) -> Finding {

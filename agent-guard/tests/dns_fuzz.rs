@@ -181,13 +181,13 @@ fn judge_answer(query: &Query, packet: &[u8]) -> bool {
     assert_eq!(answer.heard.names[0], query.name());
     assert!(answer.heard.names.len() <= 17 && answer.heard.addresses.len() <= 256);
     assert!(answer.heard.names.iter().all(|name| is_plain(name)));
-    // What is kept for later comes back as it was, but for its times, and says what its message says.
+    // What is kept for later comes back as it was, but for its times, and what is heard is what its message says then.
     let mut cache = Cache::default();
     cache.keep(query, &answer, 0);
     for passed_ns in [0, 50_000_000_000] {
         if let Some(again) = cache.find(query, passed_ns) {
             assert_eq!(Answer::read(query, query.id(), &again.message).unwrap(), again);
-            assert_eq!((&again.heard.names, again.message.len()), (&answer.heard.names, answer.message.len()));
+            assert_eq!(again.message.len(), answer.message.len());
             assert!(passed_ns > 0 || again == answer);
         }
     }

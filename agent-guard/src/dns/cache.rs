@@ -30,7 +30,7 @@ pub struct Cache {
 /// An answer, and since when it holds.
 #[derive(Debug)]
 struct Kept {
-    answer: Answer,
+    message: Vec<u8>,
     since_ns: u64,
     /// Seconds until its first record ends.
     seconds: u32,
@@ -39,12 +39,14 @@ struct Kept {
 }
 
 impl Cache {
-    /// The answer to a question that was asked before, as it is now.
+    /// The answer to a question that was asked before, as it is now. It is read anew: in what a server chose to send, a name
+    /// may lead through the time of a record, and be another by now.
     #[must_use]
     pub fn find(&self, query: &Query, now_ns: u64) -> Option<Answer> {
         let kept = self.answers.get(query.unnumbered())?;
         let passed = u32::try_from(now_ns.saturating_sub(kept.since_ns) / SECOND_NS).ok()?;
-        (passed < kept.seconds).then(|| kept.aged(query.id(), passed))
+        let holds = passed < kept.seconds;
+        holds.then(|| Answer::read(query, query.id(), &kept.aged(query.id(), passed)).ok()).flatten()
     }
 
     /// Keeps an answer, if it is one that holds for a while.
@@ -55,7 +57,7 @@ impl Cache {
         // What cannot be read to its end is passed on, and not kept.
         let Ok(Some((seconds, times))) = times(&answer.message) else { return };
         let question = query.unnumbered().to_vec();
-        let kept = Kept { answer: answer.clone(), since_ns: now_ns, seconds, times };
+        let kept = Kept { message: answer.message.clone(), since_ns: now_ns, seconds, times };
         if self.answers.insert(question.clone(), kept).is_some() {
             self.order.retain(|other| *other != question);
         }
@@ -69,20 +71,17 @@ impl Cache {
 }
 
 impl Kept {
-    /// The answer under a number, after so many seconds.
-    fn aged(&self, id: u16, passed: u32) -> Answer {
-        let mut answer = self.answer.clone();
-        answer.message[..2].copy_from_slice(&id.to_be_bytes());
+    /// The message under a number, after so many seconds.
+    fn aged(&self, id: u16, passed: u32) -> Vec<u8> {
+        let mut message = self.message.clone();
+        message[..2].copy_from_slice(&id.to_be_bytes());
         for at in &self.times {
             let mut time = [0; 4];
-            time.copy_from_slice(&answer.message[*at..*at + 4]);
+            time.copy_from_slice(&message[*at..*at + 4]);
             let left = u32::from_be_bytes(time).saturating_sub(passed);
-            answer.message[*at..*at + 4].copy_from_slice(&left.to_be_bytes());
+            message[*at..*at + 4].copy_from_slice(&left.to_be_bytes());
         }
-        for (_, seconds) in &mut answer.heard.addresses {
-            *seconds = seconds.saturating_sub(passed);
-        }
-        answer
+        message
     }
 }
 

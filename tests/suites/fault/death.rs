@@ -199,7 +199,9 @@ fn fault_a_clean_end_says_so_goes_on_refusing_and_leaves_a_log_that_is_gone_on_w
     let mut tree = Run::shell("clean", "read x; rm /srv/denied/clean; echo rm=$?");
     eventually("its session", || sessions().iter().any(|session| session["name"] == "clean").then_some(()));
     assert_eq!(daemon.terminate(), 0, "{}", daemon.log());
-    assert_eq!(daemon.audit().last().unwrap()["what"], "daemon-stopped");
+    let audit = daemon.audit();
+    let whats: Vec<&Value> = audit[audit.len() - 2..].iter().map(|record| &record["what"]).collect();
+    assert_eq!(whats, ["daemon-stopped", "checkpoint"]);
     tree.send("go");
     assert_eq!(tree.wait(), 0);
     assert!(tree.stdout().contains("rm=1") && denied.exists(), "{tree:?}");

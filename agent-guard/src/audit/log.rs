@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ pub struct Log {
     directory: PathBuf,
     path: PathBuf,
     file: File,
-    boot: String,
+    boot: Arc<str>,
     key: Key,
     /// The last record.
     head: Head,
@@ -120,7 +121,7 @@ impl Log {
             directory: directory.to_owned(),
             path,
             file,
-            boot,
+            boot: boot.into(),
             key,
             head,
             end,
@@ -139,7 +140,7 @@ impl Log {
 
     /// Appends a record. A durable one is on disk when this returns.
     pub fn append(&mut self, entry: &Entry, durable: bool) -> Result<(), Failure> {
-        let boot = self.boot.clone();
+        let boot = Arc::clone(&self.boot);
         let body = Body { boot: &boot, entry };
         self.write(durable, |_key, link| Ok(chain::record(link, &body)?.to_string()))?;
         self.unsigned.0 += 1;
@@ -157,7 +158,7 @@ impl Log {
     pub fn checkpoint(&mut self, now: Now) -> Result<Head, Failure> {
         // One that fails is tried again with the next that is due, and not at once.
         self.unsigned.1 = now.monotonic_ns;
-        let boot = self.boot.clone();
+        let boot = Arc::clone(&self.boot);
         let body = Body { boot: &boot, entry: &Entry::new(now, What::Checkpoint) };
         self.write(true, |key, link| key.sign(link, &body))?;
         self.unsigned.0 = 0;
@@ -169,13 +170,8 @@ impl Log {
         durable: bool,
         record: impl FnOnce(&Key, &Link) -> Result<String, serde_json::Error>,
     ) -> Result<(), Failure> {
-        let path = self.path.clone();
-        let failed = |source| Failure::Append { path, source };
         let looked = if self.unsure { self.look() } else { Ok(Vec::new()) };
-        let loose = match looked {
-            Ok(loose) => loose,
-            Err(source) => return Err(failed(source)),
-        };
+        let loose = looked.map_err(|source| self.not_appended(source))?;
         if loose.is_empty() && self.end >= self.largest {
             self.turn_over();
         }
@@ -188,11 +184,15 @@ impl Log {
         self.unsure = true;
         let written = self.file.write_all(line.as_bytes());
         let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        written.map_err(failed)?;
+        written.map_err(|source| self.not_appended(source))?;
         self.unsure = false;
         self.end += (loose.len() + line.len()) as u64;
         self.head = Head { sequence: link.sequence, hash: Hash::of(record.as_bytes()) };
         Ok(())
+    }
+
+    fn not_appended(&self, source: io::Error) -> Failure {
+        Failure::Append { path: self.path.clone(), source }
     }
 
     /// Looks at what lies behind the last record, takes what follows from it, and returns the rest: a record that was

@@ -145,18 +145,15 @@ impl Lookups {
         policy: &Compiled,
     ) -> Result<(), kernel::Error> {
         let slot = of.stamp.key.slot;
-        for entry in self.known.learn(slot, heard, clock::monotonic_ns()) {
-            write(kernel, &entry, of.profile_index, policy)?;
-            for naming in &entry.names {
-                kernel.keep_heard(&HeardName {
-                    session: slot,
-                    address: entry.address,
-                    name: naming.name.to_string(),
-                    until_ns: naming.until_ns,
-                })?;
-            }
+        let changed = self.known.learn(slot, heard, clock::monotonic_ns());
+        let told = changed.iter().try_for_each(|entry| {
+            write(kernel, entry, of.profile_index, policy)?;
+            keep(kernel, entry)
+        });
+        if told.is_err() {
+            self.known.not_told(slot, heard);
         }
-        Ok(())
+        told
     }
 
     /// Forgets names whose time is over.
@@ -191,6 +188,18 @@ fn write(kernel: &mut Kernel, entry: &dns::Entry, profile: u32, policy: &Compile
         Some(known) => kernel.know(&known),
         None => kernel.forget_known(entry.session, entry.address),
     }
+}
+
+/// Keeps an address's names for the daemon that comes after this one.
+fn keep(kernel: &mut Kernel, entry: &dns::Entry) -> Result<(), kernel::Error> {
+    entry.names.iter().try_for_each(|naming| {
+        kernel.keep_heard(&HeardName {
+            session: entry.session,
+            address: entry.address,
+            name: naming.name.to_string(),
+            until_ns: naming.until_ns,
+        })
+    })
 }
 
 fn labelled(entry: &dns::Entry, profile: u32, policy: &Compiled) -> Option<KnownAddress> {

@@ -14,6 +14,8 @@ use super::answer::Heard;
 const NAMES: usize = 8;
 /// Addresses of one session. Of more, the one whose names end first goes.
 const ADDRESSES: usize = 4096;
+/// A name is kept so much longer than it was promised for: the same answer again changes nothing meanwhile.
+const SPARE_NS: u64 = 60 * 1_000_000_000;
 /// A name holds at least as long: connections are made long after a name was looked up.
 const LEAST_SECONDS: u64 = 600;
 /// A name holds at most as long, as in resolvers (RFC 8767, section 4: a week).
@@ -53,11 +55,21 @@ struct Addresses {
     by_next: BTreeSet<(u64, IpAddr)>,
     /// By when an address has lost all.
     by_end: BTreeSet<(u64, IpAddr)>,
+    /// Addresses whose names may not have reached those who rely on them.
+    untold: BTreeSet<IpAddr>,
 }
 
 impl Addresses {
+    /// Whether an address is known until then by these names, learnt last.
+    fn promises(&self, address: IpAddr, names: &[Arc<str>], until_ns: u64) -> bool {
+        let held = self.names.get(&address).and_then(|held| held.get(..names.len()));
+        let holds = |(naming, name): (&Naming, &Arc<str>)| naming.name == *name && naming.until_ns >= until_ns;
+        held.is_some_and(|held| held.iter().zip(names).all(holds)) && !self.untold.contains(&address)
+    }
+
     /// Takes an address out, with its names.
     fn take(&mut self, address: IpAddr) -> Vec<Naming> {
+        self.untold.remove(&address);
         let names = self.names.remove(&address).unwrap_or_default();
         if let Some((next, end)) = span(&names) {
             self.by_next.remove(&(next, address));
@@ -93,7 +105,8 @@ fn span(names: &[Naming]) -> Option<(u64, u64)> {
 }
 
 impl Known {
-    /// Learns what a session hears; what has changed by that, those that had to go first.
+    /// Learns what a session hears; what has changed by that, those that had to go first. Whoever cannot pass it on says so
+    /// with [`Known::not_told`].
     pub fn learn(&mut self, session: u32, heard: &Heard, now_ns: u64) -> Vec<Entry> {
         let names = chosen(&heard.names);
         let mut fresh = BTreeMap::new();
@@ -106,17 +119,26 @@ impl Known {
         let known = self.sessions.entry(session).or_default();
         let (mut gone, mut learnt) = (Vec::new(), Vec::new());
         for (address, until_ns) in &fresh {
+            if known.promises(*address, &names, *until_ns) {
+                continue;
+            }
             let mut held = known.take(*address);
             held.retain(|naming| naming.until_ns > now_ns);
             if held.is_empty() {
                 gone.extend(known.make_room(&fresh).map(|address| Entry { session, address, names: Vec::new() }));
             }
-            let names = renewed(held, &names, *until_ns);
+            let names = renewed(held, &names, until_ns.saturating_add(SPARE_NS));
             learnt.push(Entry { session, address: *address, names: names.clone() });
             known.put(*address, names);
         }
         gone.append(&mut learnt);
         gone
+    }
+
+    /// Tells that what was learnt of some addresses may not have been passed on: their next answer changes them again.
+    pub fn not_told(&mut self, session: u32, heard: &Heard) {
+        let known = self.sessions.entry(session).or_default();
+        known.untold.extend(heard.addresses.iter().map(|(address, _)| address.to_canonical()));
     }
 
     /// The names that a session knows an address by, the one that was learnt last first.
@@ -202,7 +224,7 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::sync::Arc;
 
-    use super::{ADDRESSES, Entry, Heard, Known, NAMES, Naming};
+    use super::{ADDRESSES, Entry, Heard, Known, NAMES, Naming, SPARE_NS};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -237,9 +259,32 @@ mod tests {
         let times = [(ip("192.0.2.1"), 0), (ip("192.0.2.2"), 900), (ip("192.0.2.3"), u32::MAX)];
         let learnt = known.learn(1, &heard(&["x"], &times), 7);
         let ends: Vec<_> = learnt.iter().map(|entry| entry.names[0].until_ns).collect();
-        assert_eq!(ends, [600 * SECOND + 7, 900 * SECOND + 7, 604_800 * SECOND + 7]);
-        assert_eq!(names(&known, 1, "192.0.2.1", 600 * SECOND + 6), ["x"]);
-        assert!(names(&known, 1, "192.0.2.1", 600 * SECOND + 7).is_empty(), "before anybody expired it");
+        assert_eq!(ends, [600, 900, 604_800].map(|seconds| seconds * SECOND + SPARE_NS + 7));
+        assert_eq!(names(&known, 1, "192.0.2.1", ends[0] - 1), ["x"]);
+        assert!(names(&known, 1, "192.0.2.1", ends[0]).is_empty(), "before anybody expired it");
+    }
+
+    #[test]
+    fn the_same_answer_again_changes_nothing_while_it_is_promised() {
+        let mut known = Known::default();
+        let (answer, address) = (heard(&["x", "y"], &[(ip("192.0.2.1"), 700)]), [(ip("192.0.2.1"), 700)]);
+        known.learn(1, &answer, 0);
+        assert!(known.learn(1, &answer, SPARE_NS).is_empty());
+        assert!(known.learn(1, &heard(&["x"], &address), 0).is_empty(), "the end of a chain may be left out");
+        assert_eq!(known.learn(1, &answer, SPARE_NS + 1).len(), 1, "it would end before its record");
+        assert_eq!(known.learn(1, &heard(&["y"], &address), SPARE_NS).len(), 1, "another was learnt last");
+        assert_eq!(known.learn(1, &heard(&["x", "z"], &address), SPARE_NS).len(), 1);
+        assert_eq!(known.learn(2, &answer, 0).len(), 1, "another session");
+    }
+
+    #[test]
+    fn what_did_not_reach_those_who_rely_on_it_changes_again() {
+        let mut known = Known::default();
+        let answer = heard(&["x"], &[(ip("::ffff:192.0.2.1"), 30)]);
+        known.learn(1, &answer, 0);
+        known.not_told(1, &answer);
+        assert_eq!(known.learn(1, &answer, 0).len(), 1);
+        assert!(known.learn(1, &answer, 0).is_empty(), "told now");
     }
 
     #[test]
@@ -247,7 +292,7 @@ mod tests {
         let mut known = Known::default();
         let learnt = known.learn(1, &heard(&["x"], &[(ip("::ffff:192.0.2.1"), 0), (ip("192.0.2.1"), 900)]), 0);
         assert_eq!(learnt.len(), 1);
-        assert_eq!(learnt[0].names[0].until_ns, 900 * SECOND, "the longer of both");
+        assert_eq!(learnt[0].names[0].until_ns, 900 * SECOND + SPARE_NS, "the longer of both");
         assert_eq!(names(&known, 1, "::ffff:192.0.2.1", 1), names(&known, 1, "192.0.2.1", 1));
     }
 
@@ -278,8 +323,8 @@ mod tests {
     fn a_shorter_record_does_not_shorten_what_a_longer_one_promised() {
         let mut known = Known::default();
         known.learn(1, &heard(&["x"], &[(ip("192.0.2.1"), 3600)]), 0);
-        let learnt = known.learn(1, &heard(&["x"], &[(ip("192.0.2.1"), 0)]), SECOND);
-        assert_eq!(learnt[0].names[0].until_ns, 3600 * SECOND);
+        known.learn(1, &heard(&["x"], &[(ip("192.0.2.1"), 0)]), SECOND);
+        assert_eq!(names(&known, 1, "192.0.2.1", 3600 * SECOND), ["x"]);
     }
 
     #[test]
@@ -287,13 +332,13 @@ mod tests {
         let mut known = Known::default();
         known.learn(1, &heard(&["long"], &[(ip("192.0.2.1"), 3600)]), 0);
         known.learn(1, &heard(&["short"], &[(ip("192.0.2.1"), 0), (ip("192.0.2.2"), 0)]), 0);
-        assert!(known.expire(600 * SECOND - 1).is_empty());
-        let changed = known.expire(600 * SECOND);
+        assert!(known.expire(600 * SECOND + SPARE_NS - 1).is_empty());
+        let changed = known.expire(600 * SECOND + SPARE_NS);
         assert_eq!(
             changed.iter().map(shown).collect::<Vec<_>>(),
             [(1, ip("192.0.2.1"), vec!["long"]), (1, ip("192.0.2.2"), vec![])]
         );
-        assert!(known.expire(600 * SECOND).is_empty(), "told once");
+        assert!(known.expire(600 * SECOND + SPARE_NS).is_empty(), "told once");
         assert_eq!(known.expire(u64::MAX).len(), 1);
         assert!(known.sessions.is_empty());
     }

@@ -72,7 +72,9 @@ impl From<&cli::Error> for Exit {
     fn from(error: &cli::Error) -> Self {
         match error {
             cli::Error::Client(error) => of_client(error),
+            cli::Error::Unconfirmed => Self::USAGE,
             cli::Error::Findings
+            | cli::Error::NotConfirmed
             | cli::Error::ReadPolicy { .. }
             | cli::Error::ReadLog(_)
             | cli::Error::ReadKey(_)

@@ -163,7 +163,7 @@ fn the_agent_socket_shows_ones_own_and_answers_nothing() {
     let (status, answer) = daemon.call(AGENT, "POST", "/v1/requests/7K2M/approve", "");
     assert_eq!((status, code(&answer).as_str()), (403, "forbidden"));
     assert!(answer.contains("add yourself to group agent-guard"), "{answer}");
-    for path in ["/v1/sessions/demo/kill", "/v1/sessions/demo/halt", "/v1/policy/reload"] {
+    for path in ["/v1/sessions/demo/kill", "/v1/sessions/demo/halt", "/v1/grants/7K2M/revoke", "/v1/policy/reload"] {
         assert_eq!(daemon.call(AGENT, "POST", path, "").0, 403, "{path}");
     }
     for path in ["/v1/status", "/v1/doctor"] {
@@ -185,6 +185,7 @@ fn a_guarded_peer_reads_its_own_session_and_nothing_else_even_by_the_control_soc
     assert_eq!(own.iter().map(|request| request.id.as_str()).collect::<Vec<_>>(), ["9XYZ"]);
     let forbidden = [
         ("POST", "/v1/requests/9XYZ/approve"),
+        ("POST", "/v1/grants/9XYZ/revoke"),
         ("POST", "/v1/sessions/demo/kill"),
         ("POST", "/v1/policy/reload"),
         ("GET", "/v1/status"),

@@ -9,7 +9,7 @@ pub enum Verb {
     Status,
     /// Reads requests.
     ReadRequests,
-    /// Answers a request.
+    /// Answers a request, or takes back what such an answer allows.
     Answer,
     /// Reads sessions.
     ReadSessions,

@@ -8,7 +8,8 @@ use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::types::{
-    Adopt, AnswerBody, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession, Status, Variable, Variables,
+    Adopt, AnswerBody, ApprovalScope, Grant, Notice, PolicyStatus, Reach, Request, RequestFilter, Session,
+    StartSession, Status, Variable, Variables,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub enum Choice {
-    /// Let it happen, once.
+    /// Let it happen.
     Approve,
     /// Refuse it.
     Deny,
@@ -161,6 +162,34 @@ pub enum Call {
         /// Where the request goes, decided or not yet.
         reply: Reply<Request>,
     },
+    /// What an approval would take in.
+    Reach {
+        /// The request's id, as typed.
+        id: String,
+        /// How far the approval would reach.
+        scope: ApprovalScope,
+        /// Where the answer goes.
+        reply: Reply<Reach>,
+    },
+    /// The grants in scope.
+    Grants {
+        /// Where the answer goes.
+        reply: Reply<Vec<Grant>>,
+    },
+    /// One grant.
+    Grant {
+        /// Its id, as typed.
+        id: String,
+        /// Where the answer goes.
+        reply: Reply<Grant>,
+    },
+    /// Takes a grant back.
+    Revoke {
+        /// Its id, as typed.
+        id: String,
+        /// Where it goes, as it stood.
+        reply: Reply<Grant>,
+    },
     /// The sessions in scope that have not ended.
     Sessions {
         /// Where the answer goes.
@@ -232,7 +261,9 @@ impl Call {
             Self::Permission { verb, .. } => *verb,
             Self::Status { .. } => Verb::Status,
             Self::Requests { .. } | Self::WatchRequests { .. } | Self::Request { .. } => Verb::ReadRequests,
-            Self::Answer { .. } => Verb::Answer,
+            // What a person would be asked, and has said, is part of the request.
+            Self::Reach { .. } | Self::Grants { .. } | Self::Grant { .. } => Verb::ReadRequests,
+            Self::Answer { .. } | Self::Revoke { .. } => Verb::Answer,
             Self::Sessions { .. } | Self::Session { .. } => Verb::ReadSessions,
             // A part of it: whoever may start none has no command whose variables matter.
             Self::StartSession { .. } | Self::Variables { .. } => Verb::StartSession,
@@ -252,6 +283,9 @@ impl Call {
             Self::Requests { reply, .. } => drop(reply.send(Err(refusal))),
             Self::WatchRequests { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Request { reply, .. } | Self::Answer { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Reach { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Grants { reply } => drop(reply.send(Err(refusal))),
+            Self::Grant { reply, .. } | Self::Revoke { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Sessions { reply } => drop(reply.send(Err(refusal))),
             Self::Session { reply, .. }
             | Self::StartSession { reply, .. }

@@ -5,8 +5,8 @@
 use super::call::{Choice, Steer};
 use super::server::{AGENT_SOCKET, CONTROL_SOCKET, GROUP};
 use super::types::{
-    Adopt, AnswerBody, ErrorBody, ErrorDetail, Notice, PolicyStatus, Request, RequestFilter, Session, StartSession,
-    Status, Variable, Variables,
+    Adopt, AnswerBody, ApprovalScope, ErrorBody, ErrorDetail, Grant, Notice, PolicyStatus, Reach, Request,
+    RequestFilter, Session, StartSession, Status, Variable, Variables,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
@@ -153,6 +153,26 @@ impl Client {
     pub async fn answer(&self, id: &str, choice: Choice, said: &AnswerBody) -> Result<Request, Error> {
         let path = format!("/v1/requests/{}/{}", escaped(id), choice.word());
         self.post(By::Control, &path, said).await
+    }
+
+    /// What an approval would take in.
+    pub async fn reach(&self, id: &str, scope: ApprovalScope) -> Result<Reach, Error> {
+        self.get(By::Either, &format!("/v1/requests/{}/reach?scope={}", escaped(id), scope.word())).await
+    }
+
+    /// The grants that the caller may see.
+    pub async fn grants(&self) -> Result<Vec<Grant>, Error> {
+        self.get(By::Either, "/v1/grants").await
+    }
+
+    /// One grant.
+    pub async fn grant(&self, id: &str) -> Result<Grant, Error> {
+        self.get(By::Either, &format!("/v1/grants/{}", escaped(id))).await
+    }
+
+    /// Takes a grant back.
+    pub async fn revoke(&self, id: &str) -> Result<Grant, Error> {
+        self.post(By::Control, &format!("/v1/grants/{}/revoke", escaped(id)), &serde_json::json!({})).await
     }
 
     /// The sessions that the caller may see and that have not ended.

@@ -41,6 +41,12 @@ pub enum Refusal {
         /// The id, as typed.
         id: String,
     },
+    /// There is no such grant, or none that the peer may know of.
+    #[error("no approval that holds on has the id {id}; `agent-guard grants` lists those there are")]
+    UnknownGrant {
+        /// The id, as typed.
+        id: String,
+    },
     /// There is no such session, or none that the peer may know of.
     #[error("no session {id}; `agent-guard sessions` lists those there are")]
     UnknownSession {
@@ -89,7 +95,10 @@ impl Refusal {
         match self {
             Self::Malformed(_) => 400,
             Self::Forbidden { .. } | Self::MayNotApprove(_) => 403,
-            Self::UnknownCall { .. } | Self::UnknownRequest { .. } | Self::UnknownSession { .. } => 404,
+            Self::UnknownCall { .. }
+            | Self::UnknownRequest { .. }
+            | Self::UnknownGrant { .. }
+            | Self::UnknownSession { .. } => 404,
             Self::AlreadyDecided { .. } | Self::Conflict(_) => 409,
             Self::TooLarge { .. } => 413,
             Self::Unacceptable(_) | Self::BadPolicy { .. } => 422,
@@ -108,6 +117,7 @@ impl Refusal {
             Self::Forbidden { .. } => "forbidden",
             Self::MayNotApprove(_) => "may-not-approve",
             Self::UnknownRequest { .. } => "unknown-request",
+            Self::UnknownGrant { .. } => "unknown-grant",
             Self::UnknownSession { .. } => "unknown-session",
             Self::AlreadyDecided { .. } => "already-decided",
             Self::Conflict(_) => "conflict",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::session::{Act, Stamp};
@@ -17,6 +17,18 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+impl Now {
+    /// So many nanoseconds later.
+    #[must_use]
+    pub fn after(self, nanoseconds: u64) -> Self {
+        let time = SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX));
+        Self {
+            monotonic_ns: self.monotonic_ns.saturating_add(nanoseconds),
+            wall: self.wall.saturating_add(time).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,6 +39,8 @@ pub enum What {
     Consented,
     /// A request was answered, or ended without an answer.
     Decided,
+    /// An approval that reached further ends; `reason` says why.
+    GrantEnded,
     /// An act passed by its approval.
     Passed,
     /// An approved act was done.
@@ -109,6 +123,15 @@ pub struct Entry {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The request whose approval reaches to this act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// How far an approval reaches, where that is further than its act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<&'static str>,
+    /// Until when, if not until its process ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// The act.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Arc<Act>>,
@@ -132,6 +155,9 @@ impl Entry {
             decision: None,
             approver: None,
             reason: None,
+            grant: None,
+            scope: None,
+            until: None,
             act: None,
             times: None,
             session: None,

@@ -1,14 +1,18 @@
 //! The command line, in one definition: help, manual page and completions are made from it.
 
-use crate::api::types::{EnvPolicy, RequestState};
+use crate::api::types::{ApprovalScope, EnvPolicy, RequestState};
 use crate::audit::{Head, PublicKey};
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use jiff::SignedDuration;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// For how long an approval reaches further, where nobody says.
+const USUAL_SECONDS: u32 = 600;
 
 /// Keeps AI agents from destroying what they were given rights to.
 ///
@@ -37,12 +41,20 @@ pub enum Verb {
     /// Show one request: what, who, why it is held, what it would take
     #[command(after_long_help = "Example:\n  agent-guard show 7K2M")]
     Show(Show),
-    /// Let a held operation happen, once
-    #[command(after_long_help = "Example:\n  agent-guard approve 7K2M --reason 'agreed in the stand-up'")]
+    /// Let a held operation happen: once, unless more is said
+    #[command(
+        after_long_help = "Examples:\n  agent-guard approve 7K2M --reason 'agreed in the stand-up'\n  agent-guard approve 7K2M --session --for 10m"
+    )]
     Approve(Approve),
     /// Refuse a held operation
     #[command(after_long_help = "Example:\n  agent-guard deny 7K2M --reason 'patch it instead'")]
     Deny(Answer),
+    /// List the approvals that reach further than one operation
+    #[command(after_long_help = "Example:\n  agent-guard grants --json")]
+    Grants(Listing),
+    /// Take back an approval that holds on
+    #[command(after_long_help = "Example:\n  agent-guard revoke 7K2M")]
+    Revoke(Revoke),
     /// List the sessions that run under guard
     #[command(after_long_help = "Example:\n  agent-guard sessions --json")]
     Sessions(Listing),
@@ -160,6 +172,60 @@ pub struct Approve {
     /// What is to be done to, as `show` shows it, where the rule demands a confirmation
     #[arg(long, value_name = "OBJECT")]
     pub confirm: Option<String>,
+    /// How far it reaches
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// How far an approval reaches.
+#[derive(Debug, Args)]
+pub struct Reach {
+    /// Only this one act (the default)
+    #[arg(long, group = "scope")]
+    pub once: bool,
+    /// Also what else the rule holds of the same process, until that ends
+    #[arg(long, group = "scope")]
+    pub process: bool,
+    /// Also what else the rule holds of the same session, for a time
+    #[arg(long, group = "scope")]
+    pub session: bool,
+    /// Also what the rule holds of every session, for a time, where the policy lets it
+    #[arg(long, group = "scope")]
+    pub rule: bool,
+    /// For how long, with --session or --rule: 90s, 10m, 2h [default: 10m]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds, conflicts_with_all = ["once", "process"],
+        requires = "scope")]
+    pub time: Option<u32>,
+    /// Do not ask whether what else it reaches to is meant
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl Reach {
+    /// How far.
+    #[must_use]
+    pub const fn scope(&self) -> ApprovalScope {
+        match (self.process, self.session, self.rule) {
+            (true, ..) => ApprovalScope::Process,
+            (_, true, _) => ApprovalScope::Session,
+            (.., true) => ApprovalScope::Rule,
+            _ => ApprovalScope::Once,
+        }
+    }
+
+    /// For how many seconds, where its scope is one for a time.
+    #[must_use]
+    pub fn seconds(&self) -> u32 {
+        self.time.unwrap_or(USUAL_SECONDS)
+    }
+}
+
+/// Which grant to take back.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The request that was approved so
+    #[arg(value_name = "ID")]
+    pub id: String,
 }
 
 /// Which request to answer, and why.
@@ -300,6 +366,15 @@ fn parse_known<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     })
 }
 
+/// A time of whole seconds.
+fn parse_seconds(text: &str) -> Result<u32, String> {
+    let time: SignedDuration = text.parse().map_err(|_unreadable| "expected a time like 90s, 10m or 2h".to_owned())?;
+    u32::try_from(time.as_secs())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "expected a second or more".to_owned())
+}
+
 fn parse_state(word: &str) -> Result<RequestState, String> {
     RequestState::ALL.iter().copied().find(|state| state.word() == word).ok_or_else(|| {
         let words: Vec<&str> = RequestState::ALL.iter().map(|state| state.word()).collect();
@@ -309,7 +384,7 @@ fn parse_state(word: &str) -> Result<RequestState, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, EnvPolicy, Verb};
+    use super::{ApprovalScope, Cli, EnvPolicy, Verb};
     use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
 
     #[test]
@@ -341,6 +416,30 @@ mod tests {
         for policy in EnvPolicy::value_variants() {
             let word = policy.to_possible_value().unwrap();
             assert_eq!(serde_json::to_value(policy).unwrap(), word.get_name());
+        }
+    }
+
+    #[test]
+    fn how_far_an_approval_reaches_is_said_once_and_a_time_only_with_what_ends_by_it() {
+        let reach = |words: &[&str]| {
+            let line = ["agent-guard", "approve", "7K2M"].into_iter().chain(words.iter().copied());
+            let Verb::Approve(approve) = Cli::try_parse_from(line).ok()?.verb else { return None };
+            Some((approve.reach.scope(), approve.reach.seconds()))
+        };
+        assert_eq!(reach(&[]), Some((ApprovalScope::Once, 600)));
+        assert_eq!(reach(&["--once"]), Some((ApprovalScope::Once, 600)));
+        assert_eq!(reach(&["--process"]), Some((ApprovalScope::Process, 600)));
+        assert_eq!(reach(&["--session", "--for", "1h 30m"]), Some((ApprovalScope::Session, 5400)));
+        assert_eq!(reach(&["--rule", "--for", "90s"]), Some((ApprovalScope::Rule, 90)));
+        for wrong in [
+            &["--process", "--session"][..],
+            &["--process", "--for", "10m"],
+            &["--for", "10m"],
+            &["--session", "--for", "soon"],
+            &["--session", "--for", "-10m"],
+            &["--session", "--for", "0s"],
+        ] {
+            assert_eq!(reach(wrong), None, "{wrong:?}");
         }
     }
 

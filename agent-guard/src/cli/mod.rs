@@ -9,6 +9,7 @@ mod audit;
 mod daemon;
 mod doctor;
 mod generate;
+mod grants;
 mod output;
 mod policy;
 mod requests;
@@ -19,7 +20,7 @@ mod status;
 
 pub use args::Cli;
 
-use crate::api::call::{Choice, Steer};
+use crate::api::call::Steer;
 use crate::api::client::{self, Client};
 use crate::exit::Exit;
 use args::Verb;
@@ -35,6 +36,12 @@ pub enum Error {
     /// What was looked at is not as it should be; it has been shown.
     #[error("")]
     Findings,
+    /// Nobody is there to say that what an approval reaches to is meant.
+    #[error("nothing was approved: add --yes to mean all of that, or leave the scope out to approve the one act")]
+    Unconfirmed,
+    /// A person has seen what an approval would reach to, and has not said yes.
+    #[error("nothing was approved")]
+    NotConfirmed,
     /// A policy file could not be read.
     #[error("cannot read the policy {}: {source}", path.display())]
     ReadPolicy {
@@ -86,8 +93,10 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Detach(detach) => daemon::detach(cli.run_dir, detach),
         Verb::Requests(requests) => wait(requests::run(&client, requests)),
         Verb::Show(show) => wait(show::run(&client, show)),
-        Verb::Approve(approve) => wait(answer::run(&client, Choice::Approve, approve.answer, approve.confirm)),
-        Verb::Deny(answer) => wait(answer::run(&client, Choice::Deny, answer, None)),
+        Verb::Approve(approve) => wait(answer::approve(&client, approve)),
+        Verb::Deny(deny) => wait(answer::deny(&client, deny)),
+        Verb::Grants(listing) => wait(grants::list(&client, listing.json)),
+        Verb::Revoke(revoke) => wait(grants::revoke(&client, &revoke.id)),
         Verb::Sessions(listing) => wait(sessions::list(&client, listing.json)),
         Verb::Adopt(adopt) => wait(sessions::adopt(&client, adopt)),
         Verb::Halt(target) => wait(sessions::steer(&client, Steer::Halt, &target.session)),

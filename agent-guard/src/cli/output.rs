@@ -21,6 +21,14 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Asks a person at the terminal; the line that comes back, without blanks around it.
+pub(super) fn ask(question: &str) -> io::Result<String> {
+    print(question)?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
 /// Writes a value as JSON for people and programs.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))

@@ -1,7 +1,7 @@
 //! Calls of the API, admitted and carried out one by one. What a caller may see is its scope; nothing else exists.
 
 use super::effects::Waiting;
-use super::{Daemon, Done, inforce, view};
+use super::{Daemon, Done, grants, inforce, view};
 use crate::api::authz::{Scope, Standing};
 use crate::api::call::{self, Admitted, Call, Incoming, Watch};
 use crate::api::{Peer, Refusal, Reply, types};
@@ -55,6 +55,10 @@ impl Daemon {
                 Ok((request, _)) => self.answer(request, choice, said, &peer, reply),
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
+            Call::Reach { id, scope: wanted, reply } => drop(reply.send(self.show_reach(&id, wanted, &scope))),
+            Call::Grants { reply } => drop(reply.send(Ok(self.show_grants(&scope)))),
+            Call::Grant { id, reply } => drop(reply.send(self.find_grant(&id, &scope).map(|(_, grant)| grant))),
+            Call::Revoke { id, reply } => self.revoke(&id, &scope, &peer, reply),
             Call::Sessions { reply } => {
                 let covered = self.sessions.iter().filter(|session| covers(&scope, &session.stamp));
                 drop(reply.send(Ok(covered.map(|session| self.show_session(session)).collect())));
@@ -93,6 +97,10 @@ impl Daemon {
         peer: &Peer,
         reply: Reply<types::Request>,
     ) {
+        let (scope, for_ns) = match grants::reach(&said) {
+            Ok(reach) => reach,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
         let call = self.wait(Waiting::Answer(request, reply));
         let group = self.state.request(request).and_then(|request| request.act.rule.terms.group.as_deref());
         let answer = Answer {
@@ -105,11 +113,13 @@ impl Daemon {
             reason: said.reason.map(|reason| reason.chars().take(REASON).collect()),
             confirmed: said.confirm,
             in_group: group.zip(peer.user.as_deref()).is_some_and(|(group, user)| user::is_in(user, group)),
+            scope,
+            for_ns,
         };
         self.happen(Event::Replied { call, request, answer });
     }
 
-    fn find_request(&self, id: &str, scope: &Scope) -> Result<(RequestId, types::Request), Refusal> {
+    pub(super) fn find_request(&self, id: &str, scope: &Scope) -> Result<(RequestId, types::Request), Refusal> {
         let unknown = || Refusal::UnknownRequest { id: id.to_owned() };
         let number: RequestId = id.parse().map_err(|_not_an_id| unknown())?;
         let known = self.state.request(number).filter(|known| view::is_covered(known, scope));
@@ -166,6 +176,7 @@ impl Daemon {
         let replaced = prepared.and_then(|prepared| self.policy.replace(prepared, &mut self.kernel, kept, now.wall));
         if replaced.is_ok() {
             self.open_all_lookups();
+            self.happen(Event::PolicyChanged);
         }
         self.clockwork.reloading(false);
         let (what, reason) = match &replaced {
@@ -203,7 +214,7 @@ fn covers(scope: &Scope, stamp: &Stamp) -> bool {
     scope.covers(&stamp.id, stamp.uid)
 }
 
-fn person(peer: &Peer) -> Person {
+pub(super) fn person(peer: &Peer) -> Person {
     Person { uid: peer.uid, user: peer.user.clone(), pid: peer.pid }
 }
 

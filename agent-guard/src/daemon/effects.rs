@@ -32,6 +32,8 @@ pub(super) enum Waiting {
     Answer(RequestId, Reply<types::Request>),
     /// Who steered a session.
     Steer(SessionKey, Reply<types::Session>),
+    /// Who took a grant back, and how it stood.
+    Revoke(Box<types::Grant>, Reply<types::Grant>),
 }
 
 impl Daemon {
@@ -142,6 +144,7 @@ impl Daemon {
                 }
             }
             Effect::Notify { session, notice, .. } => self.tell(session, notice),
+            Effect::Spread { grant, .. } => self.happen(Event::Spread(grant)),
             Effect::Changed(id) => self.publish(id),
             Effect::Reply { call, outcome, .. } => self.reply(call, outcome.map_err(view::rejection)),
             Effect::Halt(session) => self.halt(session),
@@ -195,6 +198,7 @@ impl Daemon {
                 });
                 drop(reply.send(session));
             }
+            Some(Waiting::Revoke(grant, reply)) => drop(reply.send(outcome.map(|()| *grant))),
             None => {}
         }
     }

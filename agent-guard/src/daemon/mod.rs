@@ -10,6 +10,7 @@ mod effects;
 mod folding;
 mod gather;
 mod gathering;
+mod grants;
 mod inforce;
 mod looks;
 mod lookups;

@@ -13,7 +13,7 @@ use crate::api::refusal::Refusal;
 use crate::api::types;
 use crate::audit::{Now, Person};
 use crate::decision::{self, Consent, Ending, Outcome, Rejection, Shortfall, Standing, Told};
-use crate::policy::Terms;
+use crate::policy::{self, Terms};
 use crate::session::{self, Act, Stage, Stamp, tier_word};
 use crate::system::{clock, host, signal, user};
 
@@ -95,6 +95,7 @@ fn approval(terms: &Terms, consents: &[Consent]) -> types::Approval {
         approvers: terms.approvers,
         group: terms.group.clone(),
         demands: terms.demands.iter().map(|demand| demand.word().to_owned()).collect(),
+        widest: scope(terms.widest),
         consents: consents.iter().map(consent).collect(),
     }
 }
@@ -165,6 +166,35 @@ fn decision(at: Timestamp, by: Option<&Person>, reason: Option<String>) -> types
     types::Decision { uid, user, at, reason }
 }
 
+const fn scope(scope: policy::Scope) -> types::ApprovalScope {
+    match scope {
+        policy::Scope::Once => types::ApprovalScope::Once,
+        policy::Scope::Process => types::ApprovalScope::Process,
+        policy::Scope::Session => types::ApprovalScope::Session,
+        policy::Scope::Rule => types::ApprovalScope::Rule,
+    }
+}
+
+/// An approval that reaches further.
+pub(super) fn grant(grant: &decision::Grant, now: Now) -> types::Grant {
+    let act = &grant.act;
+    let left = |until: Now| until.monotonic_ns.saturating_sub(now.monotonic_ns) / 1_000_000;
+    types::Grant {
+        id: grant.id.to_string(),
+        scope: scope(grant.scope),
+        session: act.session.as_deref().map_or_else(nobody, session_ref),
+        pid: act.process.pid,
+        comm: act.process.comm.clone(),
+        operation: act.operation.name().to_owned(),
+        object: act.object.clone(),
+        rule: types::RuleRef { name: act.rule.name.clone(), message: act.rule.message.clone() },
+        approved: decision(grant.at.wall, Some(&grant.by), grant.reason.clone()),
+        until: grant.until.map(|until| until.wall),
+        left_ms: grant.until.map(left),
+        used: grant.used,
+    }
+}
+
 /// Why an answer was not taken.
 pub(super) fn rejection(rejection: Rejection) -> Refusal {
     match rejection {
@@ -174,13 +204,16 @@ pub(super) fn rejection(rejection: Rejection) -> Refusal {
             state: state(standing),
             decision: decision(at, by.as_ref(), reason),
         },
+        Rejection::NoGrant(id) => Refusal::UnknownGrant { id: id.to_string() },
         Rejection::Halted(_) => Refusal::Conflict(rejection.to_string()),
         Rejection::Short { ref why, .. } => {
             let text = rejection.to_string();
             match why {
                 Shortfall::OwnSession(_) | Shortfall::NotInGroup { .. } => Refusal::MayNotApprove(text),
-                Shortfall::Again(_) => Refusal::Conflict(text),
-                Shortfall::NoReason | Shortfall::NotConfirmed => Refusal::Unacceptable(text),
+                Shortfall::Again(_) | Shortfall::OtherScope(_) => Refusal::Conflict(text),
+                Shortfall::NoReason | Shortfall::NotConfirmed | Shortfall::TooWide(_) | Shortfall::NoProcess => {
+                    Refusal::Unacceptable(text)
+                }
             }
         }
     }

@@ -74,6 +74,9 @@ pub enum Rejection {
         /// The reason that was given.
         reason: Option<String>,
     },
+    /// There is no such grant (any more).
+    #[error("no approval that holds on has the id {0}")]
+    NoGrant(RequestId),
     /// An approval would lapse before its thread may go on.
     #[error("the session of request {0} is halted: resume it first")]
     Halted(RequestId),
@@ -124,6 +127,13 @@ pub enum Effect {
         /// What.
         notice: Notice,
     },
+    /// Let `decision` know, with `Event::Spread`, that an approval which reaches further is on record.
+    Spread {
+        /// The request that was approved so.
+        grant: RequestId,
+        /// What must be on record before.
+        about: About,
+    },
     /// A request is new or has changed: tell whoever watches.
     Changed(RequestId),
     /// Reply to an answer of a person.
@@ -151,6 +161,7 @@ impl Effect {
     pub const fn depends_on(&self) -> Option<About> {
         match self {
             Self::Answer { key, .. } => Some(About::Thread(key.task)),
+            Self::Spread { about, .. } => Some(*about),
             Self::Release(session) => Some(About::Session(*session)),
             Self::Forget(session) => Some(About::Credentials(*session)),
             Self::Notify { about, .. } | Self::Reply { about, .. } => *about,

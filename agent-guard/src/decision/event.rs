@@ -7,6 +7,7 @@ use agent_guard_common::verdict::Reason;
 
 use super::id::RequestId;
 use crate::audit::Person;
+use crate::policy::Scope;
 use crate::session::{Act, SessionKey, Stamp};
 
 /// A thread, by its ids in the root pid namespace.
@@ -72,7 +73,7 @@ pub struct Question {
 /// What a person says to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Let it happen, once.
+    /// Let it happen.
     Approve,
     /// Refuse it.
     Deny,
@@ -93,6 +94,10 @@ pub struct Answer {
     pub confirmed: Option<String>,
     /// Whether the person is in the group that the rule demands, if it demands one.
     pub in_group: bool,
+    /// How far an approval reaches.
+    pub scope: Scope,
+    /// For how long, in nanoseconds, where its scope is one for a time.
+    pub for_ns: u64,
 }
 
 /// What is done to a session as a whole.
@@ -140,6 +145,19 @@ pub enum Event {
         /// The answer.
         answer: Answer,
     },
+    /// An approval that reaches further is on record: threads that wait may go on by it.
+    Spread(RequestId),
+    /// A person takes back what an approval allows of other acts.
+    Revoked {
+        /// The call.
+        call: CallId,
+        /// The request that was approved so.
+        grant: RequestId,
+        /// Who.
+        by: Person,
+    },
+    /// Another policy is in force: its rules may mean something else by the same names.
+    PolicyChanged,
     /// A person steers a session.
     Steered {
         /// The call.

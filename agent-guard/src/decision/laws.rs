@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::tests::{SECOND, answer, at, key, person, question, stamp, under};
 use super::{About, Choice, Effect, Event, Key, RequestId, Ruling, Standing, State, Steer, Task, step};
 use crate::audit::{Person, What};
-use crate::policy::Terms;
+use crate::policy::{Scope, Terms};
 
 /// A random event, in numbers that are made sense of when it is played.
 #[derive(Clone, Debug)]
@@ -19,7 +19,9 @@ enum Move {
     Use { task: u32, question: u64 },
     KernelRefuses { task: u32, question: u64 },
     Gone { task: u32 },
-    Reply { nth: usize, choice: Choice, uid: u32 },
+    Reply { nth: usize, choice: Choice, uid: u32, scope: Scope },
+    Revoke { nth: usize },
+    PolicyChanges,
     Steer(u32, Steer),
     Ended(u32),
     RecordFails { task: u32 },
@@ -35,6 +37,7 @@ fn moves() -> impl Strategy<Value = Move> {
     ];
     let choice = prop_oneof![3 => Just(Choice::Approve), 1 => Just(Choice::Deny), 1 => Just(Choice::Cancel)];
     let steer = prop_oneof![Just(Steer::Halt), Just(Steer::Resume), Just(Steer::Kill), Just(Steer::Forget)];
+    let scope = prop_oneof![4 => Just(Scope::Once), 3 => proptest::sample::select(Scope::ALL)];
     let (task, number) = (0..6_u32, 0..12_u64);
     prop_oneof![
         8 => (task.clone(), number.clone(), ruling, 1..4_u8)
@@ -43,7 +46,10 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (task.clone(), number.clone()).prop_map(|(task, question)| Move::Use { task, question }),
         1 => (task.clone(), number).prop_map(|(task, question)| Move::KernelRefuses { task, question }),
         1 => task.clone().prop_map(|task| Move::Gone { task }),
-        8 => (any::<usize>(), choice, 0..4_u32).prop_map(|(nth, choice, uid)| Move::Reply { nth, choice, uid }),
+        8 => (any::<usize>(), choice, 0..4_u32, scope)
+            .prop_map(|(nth, choice, uid, scope)| Move::Reply { nth, choice, uid, scope }),
+        1 => any::<usize>().prop_map(|nth| Move::Revoke { nth }),
+        1 => Just(Move::PolicyChanges),
         1 => (0..2_u32, steer).prop_map(|(slot, steer)| Move::Steer(slot, steer)),
         1 => (0..2_u32).prop_map(Move::Ended),
         1 => task.prop_map(|task| Move::RecordFails { task }),
@@ -64,6 +70,11 @@ struct Seen {
     approvers: BTreeMap<Key, u8>,
     consents: BTreeMap<u64, BTreeSet<u32>>,
     requests: BTreeSet<RequestId>,
+    /// Of each session the questions that it has asked.
+    sessions: BTreeMap<u64, u32>,
+    /// What records tell of approvals that reach further and have not ended: how far, of which process and session, and
+    /// until when.
+    grants: BTreeMap<String, (&'static str, u32, u32, u64)>,
     /// How requests ended, as records tell.
     endings: BTreeMap<String, &'static str>,
 }
@@ -78,6 +89,20 @@ fn place(task: u32, number: u64) -> (Key, u32) {
 }
 
 impl Seen {
+    /// Whether an approval that is on record, and has not ended, reaches to a question.
+    fn covers(&self, key: Key) -> bool {
+        let session = self.sessions.get(&key.question).copied();
+        let reaches = |(scope, tgid, slot, until): &(&str, u32, u32, u64)| {
+            self.now < *until
+                && match *scope {
+                    "process" => *tgid == key.task.tgid && Some(*slot) == session,
+                    "session" => Some(*slot) == session,
+                    _ => *scope == "rule",
+                }
+        };
+        self.grants.values().any(reaches)
+    }
+
     fn event(&mut self, state: &State, played: Move) -> Event {
         match played {
             Move::Ask { task, question: number, ruling, approvers } => {
@@ -87,20 +112,31 @@ impl Seen {
                     if ruling == Ruling::Ask {
                         self.approvers.insert(key, approvers);
                     }
+                    self.sessions.insert(key.question, slot);
                 }
-                let asked = under(Terms { approvers, ..Terms::default() }, question(key, slot, ruling));
+                let terms = Terms { approvers, widest: Scope::Rule, ..Terms::default() };
+                let asked = under(terms, question(key, slot, ruling));
                 Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, ..asked }))
             }
             Move::Repeat { task, question } => Event::Repeated(place(task, question).0),
             Move::Use { task, question } => Event::Used(place(task, question).0),
             Move::KernelRefuses { task, question } => Event::Refused(place(task, question).0, Reason::DaemonGone),
             Move::Gone { task } => Event::Gone(place(task, 0).0.task),
-            Move::Reply { nth, choice, uid } => {
+            Move::Revoke { nth } => {
+                let known: Vec<RequestId> = state.grants().map(|grant| grant.id).collect();
+                match known.len() {
+                    0 => Event::Tick,
+                    count => Event::Revoked { call: 0, grant: known[nth % count], by: person() },
+                }
+            }
+            Move::PolicyChanges => Event::PolicyChanged,
+            Move::Reply { nth, choice, uid, scope } => {
                 let known: Vec<RequestId> = state.requests().map(|request| request.id).collect();
                 match known.len() {
                     0 => Event::Tick,
                     count => {
                         let answer = answer(choice, Person { uid, ..person() });
+                        let answer = super::Answer { scope, for_ns: 5 * SECOND, ..answer };
                         Event::Replied { call: 0, request: known[nth % count], answer }
                     }
                 }
@@ -125,7 +161,21 @@ impl Seen {
                     if let (Some(About::Thread(task)), true) = (about, allows) {
                         recorded.insert(*task);
                     }
-                    let is_yes = entry.what == What::Consented || entry.decision == Some("approved");
+                    if let (Some("approved"), Some(request), Some(scope), Some(question)) =
+                        (entry.decision, &entry.request, entry.scope, entry.question)
+                    {
+                        let tgid = entry.act.as_ref().unwrap().process.pid;
+                        let until = if scope == "process" { u64::MAX } else { self.now + 5 * SECOND };
+                        let grant = (scope, tgid, self.sessions[&question], until);
+                        self.grants.insert(request.clone(), grant);
+                    }
+                    if entry.what == What::GrantEnded {
+                        let grant = entry.grant.as_ref().unwrap();
+                        assert!(self.grants.remove(grant).is_some(), "what {grant} allows ends twice");
+                    }
+                    // What goes on by another's approval needs none of its own.
+                    let is_yes =
+                        entry.grant.is_none() && (entry.what == What::Consented || entry.decision == Some("approved"));
                     if let (true, Some(question), Some(by)) = (is_yes, entry.question, &entry.approver) {
                         let is_new = self.consents.entry(question).or_default().insert(by.uid);
                         assert!(is_new, "user {} approves question {question} twice", by.uid);
@@ -139,13 +189,14 @@ impl Seen {
                 Effect::Answer { key, answer } => {
                     assert!(woken.is_empty(), "an answer after a wake-up");
                     if answer.kind == answered::APPROVED {
-                        assert!(silent || recorded.contains(&key.task), "an approval without its record");
+                        let covered = self.covers(*key);
+                        assert!(silent || covered || recorded.contains(&key.task), "an approval without its record");
                         assert!(self.approved.insert(*key), "a second grant for {key:?}");
                         assert!(!self.answers.contains_key(key), "an approval after a refusal of {key:?}");
                         assert!(self.now < self.deadlines[key], "an approval after the deadline of {key:?}");
                         let said = self.consents.get(&key.question).map_or(0, BTreeSet::len);
                         let needed = self.approvers.get(key).copied().unwrap_or_default();
-                        assert!(said >= usize::from(needed), "an approval of {key:?} by {said} people");
+                        assert!(covered || said >= usize::from(needed), "an approval of {key:?} by {said} people");
                     }
                     self.answers.insert(*key, answer.kind);
                 }
@@ -183,6 +234,15 @@ proptest! {
             let silent = matches!(&event, Event::Asked(question) if question.ruling == Ruling::Pass);
             let effects = step(&mut state, event, at(seen.now));
             seen.check(&state, &effects, silent);
+            // The daemon says so once the record is written.
+            for effect in effects {
+                if let Effect::Spread { grant, .. } = effect {
+                    let effects = step(&mut state, Event::Spread(grant), at(seen.now));
+                    seen.check(&state, &effects, false);
+                }
+            }
+            let held: BTreeSet<String> = state.grants().map(|grant| grant.id.to_string()).collect();
+            prop_assert_eq!(held, seen.grants.keys().cloned().collect());
         }
         // Time ends everything: no request is left pending, each has ended exactly once.
         seen.now += TIMEOUT;

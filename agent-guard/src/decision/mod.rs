@@ -1,11 +1,13 @@
 //! The approval protocol as a pure function: events go in, effects come out.
 //!
 //! Owns requests, their ids, deadlines and answers, and the order in which things happen: the record of a
-//! decision comes before its grant, all answers for a process before the signal that wakes it. It has no
+//! decision comes before its answer, all answers for a process before the signal that wakes it. It has no
 //! clock, no map and no socket, and must not know the kernel's interface, tokio or the file system.
 
 mod effect;
 mod event;
+mod grant;
+mod grants;
 mod id;
 mod orders;
 mod quorum;
@@ -14,6 +16,7 @@ mod turn;
 
 pub use effect::{About, Effect, Notice, Rejection, Told};
 pub use event::{Answer, CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
+pub use grant::Grant;
 pub use id::{NotAnId, RequestId};
 pub use quorum::{Consent, Shortfall};
 pub use state::{Ending, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
@@ -33,8 +36,11 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::Used(key) => turn.used(key),
         Event::Done { key, error } => turn.done(key, error),
         Event::Refused(key, reason) => turn.refused(key, reason),
-        Event::Gone(task) => turn.void(task, "its process is gone"),
+        Event::Gone(task) => turn.gone(task),
         Event::Replied { call, request, answer } => turn.reply(call, request, answer),
+        Event::Spread(grant) => turn.spread(grant),
+        Event::Revoked { call, grant, by } => turn.revoke(call, grant, by),
+        Event::PolicyChanged => turn.end_grants(|_| true, "another policy is in force"),
         Event::Steered { call, session, steer, by } => turn.steer(call, session, steer, &by),
         Event::FoundHalted(session) => turn.found_halted(session),
         Event::Ended(session) => turn.end(session),

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use agent_guard_common::answer::{Answer, answered};
 use agent_guard_common::limits::GRANT_NS;
 use agent_guard_common::verdict::Reason;
-use jiff::SignedDuration;
 
 use super::effect::{About, Effect, Notice, Told};
-use super::event::{Key, Task};
+use super::event::{Answer as Answered, Key, Task};
 use super::id::RequestId;
 use super::quorum::Consent;
 use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread, user};
 use super::turn::Turn;
-use crate::audit::{Entry, Now, Person, What};
+use crate::audit::{Entry, Person, What};
+use crate::policy::Scope;
 use crate::session::SessionKey;
 
 /// Counts down; what has come to nothing is not kept.
@@ -27,6 +27,11 @@ fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
     }
 }
 
+/// The word for a scope that is not the usual one.
+fn wider(scope: Scope) -> Option<&'static str> {
+    (scope != Scope::Once).then(|| scope.word())
+}
+
 const NOT_USED: &str = "its approval was not used in time";
 
 impl Turn<'_> {
@@ -34,17 +39,13 @@ impl Turn<'_> {
     pub(super) fn open(&mut self, task: Task, timeout_ns: u64) {
         let id = loop {
             let id = self.state.ids.next();
-            if !self.state.requests.contains_key(&id) {
+            if !self.state.requests.contains_key(&id) && !self.state.grants.contains_key(&id) {
                 break id;
             }
         };
         let Some(thread) = self.state.threads.get_mut(&task) else { return };
         thread.request = Some(id);
-        let timeout = SignedDuration::from_nanos(i64::try_from(timeout_ns).unwrap_or(i64::MAX));
-        let deadline = Now {
-            monotonic_ns: self.now.monotonic_ns.saturating_add(timeout_ns),
-            wall: self.now.wall.saturating_add(timeout).unwrap_or(jiff::Timestamp::MAX),
-        };
+        let deadline = self.now.after(timeout_ns);
         let request = Request {
             id,
             key: Key { task, question: thread.question },
@@ -99,15 +100,18 @@ impl Turn<'_> {
     }
 
     /// Notes a yes that is not enough, on record: without that it would be forgotten, and the request is refused.
-    pub(super) fn consent(&mut self, id: RequestId, by: Person, reason: Option<String>) -> Option<About> {
+    pub(super) fn consent(&mut self, id: RequestId, answer: Answered) -> Option<About> {
         let request = self.state.requests.get_mut(&id)?;
-        request.consents.push(Consent { by: by.clone(), at: self.now.wall, reason: reason.clone() });
+        let Answered { by, reason, scope, for_ns, .. } = answer;
+        let (at, reason_given) = (self.now.wall, reason.clone());
+        request.consents.push(Consent { by: by.clone(), at, reason: reason_given, scope, for_ns });
         let about = Some(About::Thread(request.key.task));
         let entry = Entry {
             request: Some(id.to_string()),
             question: Some(request.key.question),
             approver: Some(by),
             reason,
+            scope: wider(scope),
             act: Some(Arc::clone(&request.act)),
             ..Entry::new(self.now, What::Consented)
         };
@@ -127,12 +131,16 @@ impl Turn<'_> {
     ) {
         self.settle(id, standing, by.clone(), reason.clone());
         let Some(request) = self.state.requests.get(&id) else { return };
+        let (thread, grant) = (self.state.threads.get(&request.key.task), self.state.grants.get(&id));
         let entry = Entry {
             request: Some(id.to_string()),
             question: Some(request.key.question),
             decision: Some(standing.word()),
             approver: by,
             reason,
+            grant: thread.and_then(|thread| thread.grant).map(|grant| grant.to_string()),
+            scope: grant.and_then(|grant| wider(grant.scope)),
+            until: grant.and_then(|grant| grant.until).map(|until| until.wall),
             act: Some(Arc::clone(&request.act)),
             ..Entry::new(self.now, What::Decided)
         };
@@ -245,6 +253,7 @@ impl Turn<'_> {
             request: thread.and_then(|thread| thread.request).map(|id| id.to_string()),
             question: thread.map(|thread| thread.question),
             reason,
+            grant: thread.and_then(|thread| thread.grant).map(|grant| grant.to_string()),
             act: thread.map(|thread| Arc::clone(&thread.act)),
             ..Entry::new(self.now, what)
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::event::Answer;
 use super::state::{Request, user};
 use crate::audit::Person;
-use crate::policy::Demand;
+use crate::policy::{Demand, Scope};
 
 /// A yes that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub struct Consent {
     pub at: Timestamp,
     /// Why.
     pub reason: Option<String>,
+    /// How far.
+    pub scope: Scope,
+    /// For how long, in nanoseconds.
+    pub for_ns: u64,
 }
 
 /// Why a yes does not count.
@@ -35,6 +39,15 @@ pub enum Shortfall {
     /// This person has said so already.
     #[error("user {0} has approved it already: the rule demands others as well")]
     Again(String),
+    /// The rule does not let an approval reach so far.
+    #[error("its rule lets an approval reach no further than `{}`", .0.word())]
+    TooWide(Scope),
+    /// Nobody knows which process it would be of.
+    #[error("its process cannot be told from a later one: approve it once")]
+    NoProcess,
+    /// People must say yes to the same.
+    #[error("others have approved it for `{}`: all must approve the same, and for as long", .0.word())]
+    OtherScope(Scope),
     /// The person has not said why.
     #[error("the rule demands a reason: approve it with `--reason`")]
     NoReason,
@@ -58,6 +71,16 @@ pub(super) fn shortfall(request: &Request, answer: &Answer) -> Option<Shortfall>
     if request.consents.iter().any(|consent| consent.by.uid == answer.by.uid) {
         return Some(Shortfall::Again(name()));
     }
+    if answer.scope > terms.widest {
+        return Some(Shortfall::TooWide(terms.widest));
+    }
+    if answer.scope == Scope::Process && request.act.process.started.is_none() {
+        return Some(Shortfall::NoProcess);
+    }
+    let differs = |consent: &&Consent| (consent.scope, consent.for_ns) != (answer.scope, answer.for_ns);
+    if let Some(other) = request.consents.iter().find(differs) {
+        return Some(Shortfall::OtherScope(other.scope));
+    }
     if demands(Demand::Reason) && !is_said(&answer.reason) {
         return Some(Shortfall::NoReason);
     }
@@ -78,7 +101,7 @@ mod tests {
     use crate::audit::Person;
     use crate::decision::tests::{Game, Q, answer, key, person, question, under};
     use crate::decision::{Answer, Choice, Event, RequestId, Ruling, Standing};
-    use crate::policy::{Demand, Terms};
+    use crate::policy::{Demand, Scope, Terms};
 
     /// A game with one request, under a rule that demands more.
     fn asked(terms: Terms) -> (Game, RequestId) {
@@ -113,6 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn all_must_say_yes_to_the_same_and_for_as_long() {
+        let (mut game, id) = asked(Terms { approvers: 2, ..Terms::default() });
+        let session = |uid, for_ns| Answer { scope: Scope::Session, for_ns, ..by(uid) };
+        game.play(say(id, session(1, 5)));
+        for other in [by(2), session(2, 6), Answer { scope: Scope::Process, ..by(2) }] {
+            assert_eq!(game.play(say(id, other)), [short(&Shortfall::OtherScope(Scope::Session))]);
+        }
+        game.play(say(id, session(2, 5)));
+        assert!(game.state.grant(id).is_some_and(|grant| grant.by.uid == 2));
+    }
+
+    #[test]
     fn one_no_is_enough_and_silence_is_one() {
         for is_said in [true, false] {
             let (mut game, id) = asked(Terms { approvers: 2, ..Terms::default() });
@@ -137,7 +172,7 @@ mod tests {
     #[test]
     fn a_yes_counts_only_with_all_that_the_rule_demands() {
         let demands = [Demand::AnotherUser, Demand::Reason, Demand::Confirmation].into();
-        let (mut game, id) = asked(Terms { approvers: 1, group: Some("ops".to_owned()), demands });
+        let (mut game, id) = asked(Terms { approvers: 1, group: Some("ops".to_owned()), demands, widest: Scope::Once });
         let all = Answer {
             reason: Some("agreed".to_owned()),
             confirmed: Some("/srv/prod/db".to_owned()),
@@ -156,6 +191,7 @@ mod tests {
             ),
             (Answer { reason: None, ..all.clone() }, Shortfall::NoReason),
             (Answer { reason: Some("  ".to_owned()), ..all.clone() }, Shortfall::NoReason),
+            (Answer { scope: Scope::Process, ..all.clone() }, Shortfall::TooWide(Scope::Once)),
             (Answer { confirmed: None, ..all.clone() }, Shortfall::NotConfirmed),
             (Answer { confirmed: Some("/srv/prod".to_owned()), ..all.clone() }, Shortfall::NotConfirmed),
         ];

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::event::{Key, Task};
+use super::grant::Grant;
 use super::id::{IDS, Ids, RequestId};
 use super::quorum::Consent;
 use crate::audit::{Now, Person};
+use crate::policy::Scope;
 use crate::session::{Act, SessionKey};
 
 /// Requests that may wait for an answer at one time; what is asked beyond is refused.
@@ -115,6 +117,8 @@ pub(super) struct Thread {
     pub(super) passes: u32,
     pub(super) act: Arc<Act>,
     pub(super) request: Option<RequestId>,
+    /// The grant that it goes on by, if it does.
+    pub(super) grant: Option<RequestId>,
     pub(super) phase: Phase,
 }
 
@@ -143,6 +147,8 @@ pub(super) enum Phase {
 pub struct State {
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) threads: BTreeMap<Task, Thread>,
+    /// What holds of more than one act.
+    pub(super) grants: BTreeMap<RequestId, Grant>,
     /// Deadlines of pending requests.
     pub(super) deadlines: BTreeSet<(u64, RequestId)>,
     /// Ends of approvals.
@@ -163,6 +169,7 @@ impl State {
         Self {
             requests: BTreeMap::new(),
             threads: BTreeMap::new(),
+            grants: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             lapses: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -183,6 +190,17 @@ impl State {
     /// All requests that are pending or remembered, in no meaningful order.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         self.requests.values()
+    }
+
+    /// A grant, while it holds.
+    #[must_use]
+    pub fn grant(&self, id: RequestId) -> Option<&Grant> {
+        self.grants.get(&id)
+    }
+
+    /// All grants that hold.
+    pub fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.values()
     }
 
     /// Number of pending requests.
@@ -222,8 +240,14 @@ impl State {
         threads.into_iter().any(|(_, thread)| thread.phase == Phase::Waiting)
     }
 
-    /// The threads with a question, and when their processes started: whoever can look says which are gone.
+    /// The threads with a question and the processes with a grant, and when they started: whoever can look says which are
+    /// gone. A process is told by its first thread.
     pub fn tasks(&self) -> impl Iterator<Item = (Task, Option<u64>)> {
-        self.threads.iter().map(|(task, thread)| (*task, thread.act.process.started))
+        let threads = self.threads.iter().map(|(task, thread)| (*task, thread.act.process.started));
+        let granted = self.grants.values().filter(|grant| grant.scope == Scope::Process).map(|grant| {
+            let tgid = grant.task.tgid;
+            (Task { tgid, tid: tgid }, grant.act.process.started)
+        });
+        threads.chain(granted)
     }
 }

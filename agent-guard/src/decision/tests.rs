@@ -13,8 +13,8 @@ use super::{
     Rejection, RequestId, Ruling, Standing, State, Steer, Task, step,
 };
 use crate::audit::{Now, Person, What};
-use crate::policy::Terms;
-use crate::session::{Act, Rule, SessionKey, Stamp, plain};
+use crate::policy::{Scope, Terms};
+use crate::session::{Act, Rule, SessionKey, Stamp, Who, plain};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 const TIMEOUT: u64 = 300 * SECOND;
@@ -44,7 +44,7 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         label: "production-data".to_owned(),
         rule: Rule::named("deletes"),
         tier: Tier::Gated,
-        process: plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()),
+        process: Who { started: Some(1), ..plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()) },
         impact: None,
         sent: None,
     };
@@ -78,7 +78,7 @@ fn asked(key: Key, ruling: Ruling) -> Event {
 
 /// A person's answer that says no more than what it answers.
 pub(super) fn answer(choice: Choice, by: Person) -> Answer {
-    Answer { choice, by, reason: None, confirmed: None, in_group: false }
+    Answer { choice, by, reason: None, confirmed: None, in_group: false, scope: Scope::Once, for_ns: 0 }
 }
 
 fn reply(request: RequestId, choice: Choice) -> Event {
@@ -113,11 +113,13 @@ fn word(effect: &Effect) -> String {
         Effect::Resume { tgid, keys } => format!("resume {tgid} x{}", keys.len()),
         Effect::ResumeWhileUnused(key) => format!("resume-while-unused {}", key.question),
         Effect::Notify { notice, .. } => format!("tell {:?}", notice.told).to_lowercase(),
+        Effect::Spread { .. } => "spread".to_owned(),
         Effect::Changed(_) => "changed".to_owned(),
         Effect::Reply { outcome: Ok(()), .. } => "reply ok".to_owned(),
         Effect::Reply { outcome: Err(rejection), .. } => match rejection {
             Rejection::Unknown(_) => "reply unknown".to_owned(),
             Rejection::Closed { standing, .. } => format!("reply already {}", standing.word()),
+            Rejection::NoGrant(_) => "reply no grant".to_owned(),
             Rejection::Halted(_) => "reply halted".to_owned(),
             Rejection::Short { why, .. } => format!("reply short: {why}"),
         },

@@ -49,6 +49,8 @@ impl<'a> Turn<'a> {
         for task in lapsed {
             self.lapse(task);
         }
+        let now_ns = self.now.monotonic_ns;
+        self.end_grants(|grant| grant.is_over(now_ns), "its time is over");
     }
 
     /// A new question of a thread: whatever it asked before is void.
@@ -68,10 +70,13 @@ impl<'a> Turn<'a> {
             passes: question.passes.max(1),
             act: question.act,
             request: None,
+            grant: None,
             phase: Phase::Waiting,
         };
+        let grant = self.granting(task, &thread);
         self.state.threads.insert(task, thread);
         match question.ruling {
+            Ruling::Ask if let Some(grant) = grant => self.go_on_by(task, grant),
             Ruling::Ask if crowded => {
                 self.state.crowded_out += 1;
                 self.refuse(task, "too many requests are waiting".to_owned());
@@ -110,6 +115,9 @@ impl<'a> Turn<'a> {
         let Phase::Approved { used, silent, .. } = &mut thread.phase else { return };
         *used += 1;
         let (first, last, silent) = (*used == 1, *used >= passes, *silent);
+        if first && let Some(grant) = thread.grant.and_then(|id| self.state.grants.get_mut(&id)) {
+            grant.used += 1;
+        }
         if first && !silent {
             self.audit_thread(key.task, What::Passed, None);
         }
@@ -173,13 +181,11 @@ impl<'a> Turn<'a> {
             self.effects.push(Effect::Reply { call, about: None, outcome: Err(rejection) });
             return;
         }
-        let Answer { choice, by, reason, .. } = answer;
-        let is_enough = self.state.requests.get(&id).is_some_and(quorum::is_enough);
-        let about = match choice {
-            Choice::Approve if !is_enough => self.consent(id, by, reason),
-            Choice::Approve => self.decide(id, Standing::Approved, Some(by), reason),
-            Choice::Deny => self.decide(id, Standing::Denied, Some(by), reason),
-            Choice::Cancel => self.decide(id, Standing::Cancelled, Some(by), reason),
+        let about = match answer.choice {
+            Choice::Approve if self.state.requests.get(&id).is_some_and(quorum::is_enough) => self.grant(id, answer),
+            Choice::Approve => self.consent(id, answer),
+            Choice::Deny => self.decide(id, Standing::Denied, Some(answer.by), answer.reason),
+            Choice::Cancel => self.decide(id, Standing::Cancelled, Some(answer.by), answer.reason),
         };
         self.effects.push(Effect::Reply { call, about, outcome: Ok(()) });
     }
@@ -204,6 +210,7 @@ impl<'a> Turn<'a> {
         match steer {
             Steer::Halt => {
                 self.state.halted.insert(key);
+                self.end_grants(|grant| grant.ends_with_session(key), "its session was halted");
                 let notice = Effect::Notify { session: key, about, notice: whole(Told::Halted) };
                 self.effects.extend([Effect::Halt(key), audit, notice]);
             }
@@ -215,6 +222,7 @@ impl<'a> Turn<'a> {
             Steer::Kill => {
                 self.effects.extend([Effect::Kill(key), audit]);
                 self.cancel_all(key, by);
+                self.end_grants(|grant| grant.ends_with_session(key), "its session was killed");
             }
             Steer::Forget => self.effects.extend([audit, Effect::Forget(key)]),
         }
@@ -231,6 +239,15 @@ impl<'a> Turn<'a> {
             self.void(task, "its session has ended");
         }
         self.state.halted.remove(&session);
+        self.end_grants(|grant| grant.ends_with_session(session), "its session has ended");
+    }
+
+    /// A thread is gone; with the first one of a process all of it.
+    pub(super) fn gone(&mut self, task: Task) {
+        self.void(task, "its process is gone");
+        if task.tid == task.tgid {
+            self.end_grants(|grant| grant.ends_with(task), "its process is gone");
+        }
     }
 
     /// An order could not be carried out: a question becomes a refusal, and a session stays halted.
@@ -247,6 +264,7 @@ impl<'a> Turn<'a> {
             Phase::Refused(kind) => self.answer(task, kind),
             Phase::Waiting | Phase::Approved { .. } | Phase::Lapsed => {
                 if let Some(id) = request {
+                    self.end_grants(|grant| grant.id == id, why);
                     self.settle(id, Standing::Denied, None, Some(why.to_owned()));
                     self.effects.push(Effect::Changed(id));
                 }

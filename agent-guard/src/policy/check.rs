@@ -119,6 +119,22 @@ impl Checked {
         named.chain(hears.then_some(Operation::Resolve)).collect()
     }
 
+    /// The operations that a rule holds, and the labels of what it holds them on. Of a rule that is not there, none.
+    #[must_use]
+    pub fn held_by(&self, rule: &str) -> (Vec<Operation>, Vec<&str>) {
+        let acts = self.rules.iter().filter(|held| held.name == rule).flat_map(|held| &held.acts);
+        let (mut operations, mut labels) = (BTreeSet::new(), BTreeSet::new());
+        for (operation, of) in acts {
+            operations.insert(*operation);
+            labels.extend(of);
+        }
+        let name = |number: &u16| match usize::from(*number).checked_sub(1) {
+            None => Some("unlabelled"),
+            Some(index) => self.labels.get(index).map(|label| label.name.as_str()),
+        };
+        (operations.into_iter().collect(), labels.iter().filter_map(name).collect())
+    }
+
     /// The names of the profiles, in the order of the text.
     pub fn profile_names(&self) -> impl Iterator<Item = &str> {
         self.profiles.iter().map(|profile| profile.name.as_str())

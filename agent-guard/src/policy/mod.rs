@@ -29,7 +29,7 @@ pub use fault::Fault;
 pub use kind::Kind;
 pub use lookup::{Lookup, Ruling};
 pub use syntax::schema;
-pub use terms::{Demand, Terms};
+pub use terms::{Demand, Scope, Terms};
 pub use value::path::places;
 pub use value::word::NoAnswer;
 pub use variables::{Stripping, Variable};

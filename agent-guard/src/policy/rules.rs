@@ -252,9 +252,13 @@ fn terms(approval: syntax::Approval, verdict: Verdict, faults: &mut Faults) -> T
         approvers: approval.approvers.map_or(1, |approvers| approvers.value.0),
         group: approval.group.map(|group| group.value.0),
         demands: demands.into_iter().map(|demand| demand.value).collect(),
+        widest: approval.widest.map_or(Terms::default().widest, |widest| widest.value),
     };
     if terms.are_usual() {
-        faults.add(approval.at, "this asks for no more than any approval; expected `approvers`, `group` or `demands`");
+        faults.add(
+            approval.at,
+            "this says no more than holds of any approval; expected `approvers`, `group`, `demands` or `widest`",
+        );
     }
     terms
 }

@@ -11,7 +11,7 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use super::read::{At, Given, Several, Table, record};
-use super::terms::Demand;
+use super::terms::{Demand, Scope};
 use super::value::command::Command;
 use super::value::device::Device;
 use super::value::endpoint::{Cidr, Ports, Protocol};
@@ -132,6 +132,9 @@ record! {
         /// What else each of them owes: another-user (that is not the session's own), reason (`--reason`), confirmation
         /// (`--confirm`, and the object as it is shown).
         demands: Option<Given<Vec<At<Demand>>>>,
+        /// How far an approval may reach: once, process, session, or rule (what the rule holds of whatever session);
+        /// session unless given.
+        widest: Option<At<Scope>>,
     }
 }
 

@@ -3,6 +3,12 @@
 use rustix::termios::{isatty, tcgetwinsize};
 use std::io;
 
+/// Whether a person can be asked: there is a terminal to read from and one to write to.
+#[must_use]
+pub fn is_interactive() -> bool {
+    isatty(io::stdin()) && isatty(io::stdout())
+}
+
 /// Columns of the terminal that standard output is; none when it is something else.
 #[must_use]
 pub fn columns() -> Option<usize> {

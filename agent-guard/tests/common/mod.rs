@@ -7,8 +7,8 @@
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Adopt, Ancestor, Approval, Decision, Impact, Notice, Outcomes, Process, Request, RequestState, RuleRef, Session,
-    SessionRef, SessionState, StartSession, Variable, Variables,
+    Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Grant, Impact, Notice, Outcomes, Process, Reach,
+    Request, RequestState, RuleRef, Session, SessionRef, SessionState, StartSession, Variable, Variables,
 };
 use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
@@ -27,6 +27,10 @@ pub struct Script {
     pub standing: Standing,
     /// The requests there are.
     pub requests: Vec<Request>,
+    /// What was said to requests.
+    pub answers: Vec<AnswerBody>,
+    /// The approvals that hold on.
+    pub grants: Vec<Grant>,
     /// What `run` has asked for, and by whom.
     pub started: Vec<(StartSession, u32)>,
     /// Sessions that were given up.
@@ -79,6 +83,8 @@ impl Daemon {
         let script = Script {
             standing: Standing::Free,
             requests: vec![request("7K2M", 0), request("9XYZ", 4_000_000)],
+            answers: Vec::new(),
+            grants: Vec::new(),
             started: Vec::new(),
             released: Vec::new(),
             notices: Vec::new(),
@@ -156,6 +162,25 @@ pub fn connect(dir: &Path, socket: &str) -> UnixStream {
     stream
 }
 
+/// An approval that reaches to more of a session of this user.
+pub fn grant(id: &str, uid: u32) -> Grant {
+    let Request { session, operation, object, rule, .. } = request(id, uid);
+    Grant {
+        id: id.to_owned(),
+        scope: ApprovalScope::Process,
+        session,
+        pid: 4242,
+        comm: "rm".into(),
+        operation,
+        object,
+        rule,
+        approved: Decision { uid: Some(0), user: None, at: "2026-01-01T00:00:00Z".parse().unwrap(), reason: None },
+        until: None,
+        left_ms: None,
+        used: 3,
+    }
+}
+
 /// A request of a session of this user.
 pub fn request(id: &str, uid: u32) -> Request {
     Request {
@@ -182,7 +207,13 @@ pub fn request(id: &str, uid: u32) -> Request {
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
         sent: None,
         credentials: Vec::new(),
-        approval: Approval { approvers: 1, group: None, demands: Vec::new(), consents: Vec::new() },
+        approval: Approval {
+            approvers: 1,
+            group: None,
+            demands: Vec::new(),
+            widest: ApprovalScope::Session,
+            consents: Vec::new(),
+        },
         asked_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         expires_at: "2026-01-01T00:05:00Z".parse().unwrap(),
         left_ms: 250_000,
@@ -247,10 +278,26 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
         }
         Call::Answer { id, choice, said, reply } => {
             let found = script.requests.iter_mut().find(|request| request.id == id);
-            drop(reply.send(decide(found, &id, choice, said.reason, peer.uid)));
+            drop(reply.send(decide(found, &id, choice, said.reason.clone(), peer.uid)));
+            script.answers.push(said);
             if let Some(request) = script.requests.iter().find(|request| request.id == id) {
                 drop(changes.send(Arc::new(request.clone())));
             }
+        }
+        Call::Reach { reply, .. } => drop(reply.send(Ok(Reach {
+            rule: "prod\x1b[2J".into(),
+            operations: vec!["delete".into(), "rename".into()],
+            labels: vec!["production-data".into()],
+            waiting: 2,
+            widest: ApprovalScope::Session,
+        }))),
+        Call::Grants { reply } => {
+            let covered = script.grants.iter().filter(|grant| scope.covers_ref(&grant.session));
+            drop(reply.send(Ok(covered.cloned().collect())));
+        }
+        Call::Grant { id, reply } | Call::Revoke { id, reply } => {
+            let found = script.grants.iter().find(|grant| grant.id == id && scope.covers_ref(&grant.session));
+            drop(reply.send(found.cloned().ok_or(Refusal::UnknownGrant { id })));
         }
         Call::StartSession { reply, .. } if script.refuse_start => {
             drop(reply.send(Err(Refusal::Unacceptable("no profile nosuch; there are: autonomous".into()))));

@@ -34,6 +34,12 @@ pub fn requests() -> Vec<Value> {
     list("/v1/requests")
 }
 
+/// Every approval that reaches further than one act.
+#[must_use]
+pub fn grants() -> Vec<Value> {
+    list("/v1/grants")
+}
+
 /// One request.
 #[must_use]
 pub fn request(id: &str) -> Value {

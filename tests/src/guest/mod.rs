@@ -13,8 +13,8 @@ mod wait;
 
 pub use self::agent::{Agent, Done};
 pub use self::api::{
-    answer, approve, await_request, await_request_in, cli, deny, failures, failures_at, judged, pending, request,
-    requests, sessions, status,
+    answer, approve, await_request, await_request_in, cli, deny, failures, failures_at, grants, judged, pending,
+    request, requests, sessions, status,
 };
 pub use self::daemon::Daemon;
 pub use self::http::{AGENT_SOCKET, CONTROL_SOCKET, Response, exchange, http};

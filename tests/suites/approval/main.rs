@@ -9,6 +9,7 @@ mod audit;
 mod doors;
 mod inside;
 mod quorum;
+mod scopes;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ labels:
   audited: { paths: [/srv/audited] }
   shared: { paths: [/srv/shared] }
   grouped: { paths: [/srv/grouped] }
+  anywhere: { paths: [/srv/anywhere] }
 profiles:
   autonomous: { default: allow }
 rules:
@@ -52,6 +54,12 @@ rules:
     labels: grouped
     verdict: hold
     approval: { group: agent-guard, demands: [another-user] }
+  - name: asked-for-all
+    profiles: all
+    operations: delete
+    labels: anywhere
+    verdict: hold
+    approval: { widest: rule }
   - { name: watched, profiles: all, operations: delete, labels: audited, verdict: audit }
 ";
 
@@ -76,7 +84,7 @@ fn daemon() -> &'static Daemon {
             }
         });
         let daemon = Daemon::shared(|| {
-            for directory in ["held", "brief", "denied", "audited", "shared", "grouped"] {
+            for directory in ["held", "brief", "denied", "audited", "shared", "grouped", "anywhere"] {
                 fs::create_dir_all(format!("/srv/{directory}")).unwrap();
             }
             POLICY.to_owned()

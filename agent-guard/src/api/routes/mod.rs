@@ -3,6 +3,7 @@
 //! They judge nothing: whether a call may be made is decided where the kernel's tags are known.
 
 mod body;
+pub(crate) mod grants;
 pub(crate) mod policy;
 pub(crate) mod requests;
 pub(crate) mod sessions;
@@ -33,7 +34,11 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/openapi.json", get(status::openapi))
         .route("/v1/requests", get(requests::list))
         .route("/v1/requests/{id}", get(requests::show))
+        .route("/v1/requests/{id}/reach", get(requests::reach))
         .route("/v1/requests/{id}/{choice}", post(requests::answer))
+        .route("/v1/grants", get(grants::list))
+        .route("/v1/grants/{id}", get(grants::show))
+        .route("/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/v1/sessions", get(sessions::list).post(sessions::start))
         .route("/v1/sessions/adopt", post(sessions::adopt))
         .route("/v1/sessions/{id}", get(sessions::show))

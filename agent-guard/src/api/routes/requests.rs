@@ -7,7 +7,7 @@ use crate::api::call::{Call, Choice, Watch};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
 use crate::api::seats::{Owner, Place};
-use crate::api::types::{AnswerBody, ErrorBody, Request, RequestFilter};
+use crate::api::types::{AnswerBody, ErrorBody, Reach, ReachQuery, Request, RequestFilter};
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -66,7 +66,20 @@ pub(crate) async fn show(
     daemon.call(peer, |reply| Call::Request { id, reply }).await.map(Json)
 }
 
-/// Answers a request: `approve` lets the held act happen, once, when as many have said so as its rule demands; `deny`
+/// What an approval of a request would take in, if it reached further than its act.
+#[utoipa::path(get, path = "/v1/requests/{id}/reach", tag = "requests",
+    params(("id" = String, Path, description = "the request"), ReachQuery),
+    responses((status = 200, body = Reach), (status = "default", body = ErrorBody)))]
+pub(crate) async fn reach(
+    State(daemon): State<Loop>,
+    Extension(peer): Extension<Peer>,
+    Named(id): Named<String>,
+    Asked(query): Asked<ReachQuery>,
+) -> Result<Json<Reach>, Refusal> {
+    daemon.call(peer, |reply| Call::Reach { id, scope: query.scope, reply }).await.map(Json)
+}
+
+/// Answers a request: `approve` lets the held act happen, and others as far as `scope` says, when as many have said so as its rule demands; `deny`
 /// refuses it; `cancel` withdraws it, which refuses it.
 #[utoipa::path(post, path = "/v1/requests/{id}/{choice}", tag = "requests",
     params(("id" = String, Path, description = "the request"), ("choice" = Choice, Path, description = "the answer")),

@@ -104,7 +104,7 @@ mod tests {
             "operation": "", "object": "", "other": null, "cut": false, "label": "", "rule": {"name": "", "message": null},
             "tier": "", "process": {"pid": 0, "tid": 0, "uid": 0, "user": null, "comm": "", "argv": [], "cwd": null,
             "ancestry": []}, "impact": null, "sent": null, "credentials": [],
-            "approval": {"approvers": 1, "group": null, "demands": [], "consents": []},
+            "approval": {"approvers": 1, "group": null, "demands": [], "widest": "session", "consents": []},
             "asked_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z",
             "left_ms": 0, "decision": null}"#;
         Request { id: id.to_owned(), ..serde_json::from_str(text).unwrap() }

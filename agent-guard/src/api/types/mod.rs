@@ -4,12 +4,14 @@
 //! not UTF-8 replaced: whoever shows them to a person escapes them first (`crate::text`).
 
 mod error;
+mod grant;
 mod request;
 mod session;
 mod state;
 mod variable;
 
 pub use self::error::{ErrorBody, ErrorDetail};
+pub use self::grant::{ApprovalScope, Grant, Reach, ReachQuery};
 pub use self::request::{
     Ancestor, AnswerBody, Approval, Consent, Decision, Impact, Outcome, Process, Request, RequestFilter, RequestState,
     RuleRef,

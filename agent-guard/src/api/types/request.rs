@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::grant::ApprovalScope;
 use super::session::{Credential, SessionRef};
 
 /// Where a request stands.
@@ -104,6 +105,8 @@ pub struct Approval {
     pub group: Option<String>,
     /// What else each of them owes: `another-user`, `reason`, `confirmation`.
     pub demands: Vec<String>,
+    /// How far it may reach.
+    pub widest: ApprovalScope,
     /// Who has said yes while others must as well.
     pub consents: Vec<Consent>,
 }
@@ -234,4 +237,10 @@ pub struct AnswerBody {
     /// The request's object, typed once more, where its rule demands that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
+    /// How far an approval reaches: once unless given.
+    #[serde(default)]
+    pub scope: ApprovalScope,
+    /// For how many seconds, where its scope is one for a time; 600 unless given, a day at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
 }

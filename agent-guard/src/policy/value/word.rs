@@ -6,7 +6,7 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::{Tier, Verdict};
 
 use crate::policy::read::Word;
-use crate::policy::terms::Demand;
+use crate::policy::terms::{Demand, Scope};
 use crate::policy::variables::Stripping;
 
 /// The verdict on what no rule names. Never `hold`: a question for everything is a question for nobody.
@@ -48,6 +48,14 @@ impl Word for Demand {
 
     fn all() -> Vec<(&'static str, Self)> {
         [Self::AnotherUser, Self::Reason, Self::Confirmation].map(|demand| (demand.word(), demand)).to_vec()
+    }
+}
+
+impl Word for Scope {
+    const WHAT: &'static str = "scope";
+
+    fn all() -> Vec<(&'static str, Self)> {
+        Self::ALL.iter().map(|scope| (scope.word(), *scope)).collect()
     }
 }
 

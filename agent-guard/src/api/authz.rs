@@ -11,6 +11,8 @@ pub enum Verb {
     ReadRequests,
     /// Answers a request, or takes back what such an answer allows.
     Answer,
+    /// Says what one's own session is going to do.
+    Declare,
     /// Reads sessions.
     ReadSessions,
     /// Starts a session around one's own child.
@@ -33,6 +35,7 @@ impl Verb {
         Self::Status,
         Self::ReadRequests,
         Self::Answer,
+        Self::Declare,
         Self::ReadSessions,
         Self::StartSession,
         Self::Adopt,
@@ -49,6 +52,7 @@ impl Verb {
             Self::Status => "read the daemon's status",
             Self::ReadRequests => "read requests",
             Self::Answer => "answer requests",
+            Self::Declare => "declare intents: it is for guarded processes to say what they are going to do",
             Self::ReadSessions => "read sessions",
             Self::StartSession => "start sessions",
             Self::Adopt => "adopt processes",
@@ -130,6 +134,8 @@ const fn row(verb: Verb) -> [Cell; 3] {
         Verb::Status => [All, No, No],
         Verb::ReadRequests => [All, Own, Tree],
         Verb::Answer => [All, No, No],
+        // Whoever is not guarded is asked about nothing.
+        Verb::Declare => [No, No, Tree],
         Verb::ReadSessions => [All, Own, Tree],
         // For oneself, whoever one is: a session only takes rights away.
         Verb::StartSession => [Own, Own, No],
@@ -167,13 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_control_socket_allows_every_verb_to_a_free_peer() {
+    fn the_control_socket_allows_every_verb_to_a_free_peer_but_that_of_guarded_ones() {
         for verb in Verb::ALL {
             let expected = match verb {
-                Verb::StartSession | Verb::KeepSession => Scope::User(7),
-                _ => Scope::Everything,
+                Verb::Declare => None,
+                Verb::StartSession | Verb::KeepSession => Some(Scope::User(7)),
+                _ => Some(Scope::Everything),
             };
-            assert_eq!(judge(*verb, Door::Control, &Standing::Free, 7), Some(expected), "{verb:?}");
+            assert_eq!(judge(*verb, Door::Control, &Standing::Free, 7), expected, "{verb:?}");
         }
     }
 
@@ -186,11 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn a_guarded_peer_only_reads_its_own_session_by_either_socket_even_as_root() {
+    fn a_guarded_peer_only_reads_its_own_session_and_speaks_for_it_by_either_socket_even_as_root() {
         for verb in Verb::ALL {
             for door in [Door::Control, Door::Agent] {
-                let reads = [Verb::ReadRequests, Verb::ReadSessions].contains(verb);
-                let expected = reads.then(|| Scope::Session("S1".to_owned()));
+                let own = [Verb::ReadRequests, Verb::ReadSessions, Verb::Declare].contains(verb);
+                let expected = own.then(|| Scope::Session("S1".to_owned()));
                 assert_eq!(judge(*verb, door, &guarded(), 0), expected, "{verb:?} {door:?}");
             }
         }

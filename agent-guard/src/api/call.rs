@@ -8,8 +8,8 @@ use super::authz::{self, Scope, Standing, Verb};
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::types::{
-    Adopt, AnswerBody, ApprovalScope, Grant, Notice, PolicyStatus, Reach, Request, RequestFilter, Session,
-    StartSession, Status, Variable, Variables,
+    Adopt, AnswerBody, ApprovalScope, Grant, Intent, IntentBody, Notice, PolicyStatus, Reach, Request, RequestFilter,
+    Session, StartSession, Status, Variable, Variables,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -190,6 +190,13 @@ pub enum Call {
         /// Where it goes, as it stood.
         reply: Reply<Grant>,
     },
+    /// What a guarded process says of an act to come.
+    Declare {
+        /// What.
+        body: IntentBody,
+        /// Where it goes, as it is kept.
+        reply: Reply<Intent>,
+    },
     /// The sessions in scope that have not ended.
     Sessions {
         /// Where the answer goes.
@@ -264,6 +271,7 @@ impl Call {
             // What a person would be asked, and has said, is part of the request.
             Self::Reach { .. } | Self::Grants { .. } | Self::Grant { .. } => Verb::ReadRequests,
             Self::Answer { .. } | Self::Revoke { .. } => Verb::Answer,
+            Self::Declare { .. } => Verb::Declare,
             Self::Sessions { .. } | Self::Session { .. } => Verb::ReadSessions,
             // A part of it: whoever may start none has no command whose variables matter.
             Self::StartSession { .. } | Self::Variables { .. } => Verb::StartSession,
@@ -286,6 +294,7 @@ impl Call {
             Self::Reach { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Grants { reply } => drop(reply.send(Err(refusal))),
             Self::Grant { reply, .. } | Self::Revoke { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Declare { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Sessions { reply } => drop(reply.send(Err(refusal))),
             Self::Session { reply, .. }
             | Self::StartSession { reply, .. }

@@ -5,8 +5,8 @@
 use super::call::{Choice, Steer};
 use super::server::{AGENT_SOCKET, CONTROL_SOCKET, GROUP};
 use super::types::{
-    Adopt, AnswerBody, ApprovalScope, ErrorBody, ErrorDetail, Grant, Notice, PolicyStatus, Reach, Request,
-    RequestFilter, Session, StartSession, Status, Variable, Variables,
+    Adopt, AnswerBody, ApprovalScope, ErrorBody, ErrorDetail, Grant, Intent, IntentBody, Notice, PolicyStatus, Reach,
+    Request, RequestFilter, Session, StartSession, Status, Variable, Variables,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
@@ -173,6 +173,11 @@ impl Client {
     /// Takes a grant back.
     pub async fn revoke(&self, id: &str) -> Result<Grant, Error> {
         self.post(By::Control, &format!("/v1/grants/{}/revoke", escaped(id)), &serde_json::json!({})).await
+    }
+
+    /// Says what the caller's session is going to do.
+    pub async fn declare(&self, body: &IntentBody) -> Result<Intent, Error> {
+        self.post(By::Agent, "/v1/intents", body).await
     }
 
     /// The sessions that the caller may see and that have not ended.

@@ -1,7 +1,7 @@
 //! The API's description, made from the handlers and types. `docs/openapi.json` is this very text.
 
 use super::call::{Choice, Steer};
-use super::routes::{grants, policy, requests, sessions, status};
+use super::routes::{grants, intents, policy, requests, sessions, status};
 use utoipa::OpenApi as _;
 
 #[derive(utoipa::OpenApi)]
@@ -13,7 +13,7 @@ use utoipa::OpenApi as _;
     paths(
         status::status, status::doctor, status::openapi,
         requests::list, requests::show, requests::answer, requests::reach,
-        grants::list, grants::show, grants::revoke,
+        grants::list, grants::show, grants::revoke, intents::declare,
         sessions::list, sessions::show, sessions::start, sessions::adopt, sessions::notices, sessions::release,
         sessions::steer, sessions::variables,
         policy::check, policy::reload,

@@ -133,8 +133,12 @@ impl Refusal {
 fn forbidden(verb: Verb, door: Door, standing: &Standing) -> String {
     match (standing, door) {
         (Standing::Guarded { .. }, _) => {
-            format!("a guarded process may not {}: it may only read its own session and requests", verb.words())
+            format!(
+                "a guarded process may not {}: it may only read its own session and requests, and declare intents",
+                verb.words()
+            )
         }
+        (Standing::Free, _) if verb == Verb::Declare => format!("nobody outside of a session may {}", verb.words()),
         (Standing::Free, Door::Agent) => {
             format!("only the control socket lets one {}: add yourself to group agent-guard", verb.words())
         }

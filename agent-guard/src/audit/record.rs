@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::session::{Act, Stamp};
+use crate::session::{Act, Intent, Stamp};
 
 /// An instant, by both clocks: one to read, one that nobody can set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +53,8 @@ pub enum What {
     Audited,
     /// An act passed, and its session has a credential of another environment from here on.
     Credentialed,
+    /// An agent says what it is going to do: `intent`.
+    IntentDeclared,
     /// A session asks for names as if it sent something in them; `reason` says how.
     Tunnelling,
     /// A process was killed, since it executed what was not approved.
@@ -135,6 +137,9 @@ pub struct Entry {
     /// The act.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Arc<Act>>,
+    /// What an agent has said, where that is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Arc<Intent>>,
     /// How many acts the record stands for, where it is more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
@@ -159,6 +164,7 @@ impl Entry {
             scope: None,
             until: None,
             act: None,
+            intent: None,
             times: None,
             session: None,
         }

@@ -55,6 +55,11 @@ pub enum Verb {
     /// Take back an approval that holds on
     #[command(after_long_help = "Example:\n  agent-guard revoke 7K2M")]
     Revoke(Revoke),
+    /// Say, from inside of a session, why something is to be done
+    #[command(
+        after_long_help = "Example:\n  agent-guard intent --why 'the table is a copy' --alternative 'rename it' --rollback 'restore last night' --covers /srv/prod/copy"
+    )]
+    Intent(Intent),
     /// List the sessions that run under guard
     #[command(after_long_help = "Example:\n  agent-guard sessions --json")]
     Sessions(Listing),
@@ -218,6 +223,29 @@ impl Reach {
     pub fn seconds(&self) -> u32 {
         self.time.unwrap_or(USUAL_SECONDS)
     }
+}
+
+/// What is to be done, and why.
+#[derive(Debug, Args)]
+pub struct Intent {
+    /// Why it is to be done
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// What could be done instead; may be given several times
+    #[arg(long = "alternative", value_name = "TEXT")]
+    pub alternatives: Vec<String>,
+    /// How it would be undone
+    #[arg(long, value_name = "TEXT")]
+    pub rollback: Option<String>,
+    /// What it is about: a path, or a pattern for a command line or an endpoint [default: what is asked next]
+    #[arg(long, value_name = "WHAT")]
+    pub covers: Option<String>,
+    /// For how long each such request carries it: 90s, 10m, 1h [default: the next one does]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
+    pub time: Option<u32>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which grant to take back.

@@ -10,6 +10,7 @@ mod daemon;
 mod doctor;
 mod generate;
 mod grants;
+mod intent;
 mod output;
 mod policy;
 mod requests;
@@ -97,6 +98,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Deny(deny) => wait(answer::deny(&client, deny)),
         Verb::Grants(listing) => wait(grants::list(&client, listing.json)),
         Verb::Revoke(revoke) => wait(grants::revoke(&client, &revoke.id)),
+        Verb::Intent(intent) => wait(intent::run(&client, intent)),
         Verb::Sessions(listing) => wait(sessions::list(&client, listing.json)),
         Verb::Adopt(adopt) => wait(sessions::adopt(&client, adopt)),
         Verb::Halt(target) => wait(sessions::steer(&client, Steer::Halt, &target.session)),

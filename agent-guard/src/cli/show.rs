@@ -5,7 +5,7 @@ use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
 use crate::api::client::Client;
-use crate::api::types::{Approval, Consent, Credential, Impact, Process, Request, RequestState};
+use crate::api::types::{Approval, Consent, Credential, Impact, Intent, Process, Request, RequestState};
 use crate::text::{command_line, escape};
 
 /// Shows it.
@@ -29,6 +29,7 @@ fn sheet(style: Style, request: &Request) -> String {
             "sent",
             request.sent.map(|bytes| format!("{} on this connection so far", output::bytes(bytes))).unwrap_or_default(),
         ),
+        ("intent", request.intent.as_ref().map_or_else(|| "the agent has said nothing of it".to_owned(), intent)),
         ("touched", credentials(&request.credentials)),
         ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
         ("process", process(&request.process)),
@@ -65,6 +66,17 @@ fn standing(style: Style, request: &Request) -> String {
         RequestState::Pending => style.tone(Tone::Urgent, &format!("pending, {} left", left(request))),
         decided => decided.word().to_owned(),
     }
+}
+
+/// What the agent claims, so that nobody takes it for what the guard has found out.
+fn intent(intent: &Intent) -> String {
+    let mut lines = vec![format!("the agent says: {}", escape(&intent.why))];
+    lines.extend(intent.alternatives.iter().map(|alternative| format!("or instead: {}", escape(alternative))));
+    lines.extend(intent.rollback.iter().map(|rollback| format!("to undo it: {}", escape(rollback))));
+    if !intent.lacks.is_empty() {
+        lines.push(format!("it does not say: {}", escape(&intent.lacks.join(", "))));
+    }
+    lines.join("\n")
 }
 
 fn impact(impact: &Impact) -> String {

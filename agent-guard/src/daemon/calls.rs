@@ -59,6 +59,7 @@ impl Daemon {
             Call::Grants { reply } => drop(reply.send(Ok(self.show_grants(&scope)))),
             Call::Grant { id, reply } => drop(reply.send(self.find_grant(&id, &scope).map(|(_, grant)| grant))),
             Call::Revoke { id, reply } => self.revoke(&id, &scope, &peer, reply),
+            Call::Declare { body, reply } => drop(reply.send(self.declare(&scope, body))),
             Call::Sessions { reply } => {
                 let covered = self.sessions.iter().filter(|session| covers(&scope, &session.stamp));
                 drop(reply.send(Ok(covered.map(|session| self.show_session(session)).collect())));

@@ -136,6 +136,7 @@ mod tests {
             process: plain(1, 1, 0, String::new()),
             impact: None,
             sent: None,
+            intent: None,
         };
         let now = Now { monotonic_ns: at_ns, wall: Timestamp::UNIX_EPOCH };
         Entry { act: Some(Arc::new(act)), question: Some(at_ns), ..Entry::new(now, what) }

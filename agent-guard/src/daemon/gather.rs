@@ -19,7 +19,8 @@ use super::names;
 use crate::decision::{Question, Ruling};
 use crate::kernel::events::{self, Object};
 use crate::policy::Compiled;
-use crate::session::{self, Act, Impact, Mounts};
+use crate::session::{self, Act, Impact, Intent, Mounts, Said};
+use crate::system::clock;
 use crate::system::held::{self, Command};
 use crate::system::proc;
 use crate::text;
@@ -33,6 +34,12 @@ const EXAMINING: Duration = Duration::from_secs(2);
 const QUEUEING: Duration = Duration::from_secs(10);
 /// Bytes of a process's mount table that are read.
 const MOUNTINFO_BYTES: u64 = 1 << 20;
+/// The variable in which a process says what it is going to do.
+const INTENT: &[u8] = b"AGENT_GUARD_INTENT";
+/// Bytes of it that are read.
+const INTENT_BYTES: usize = 16 << 10;
+/// Bytes of an environment that are looked through.
+const ENVIRONMENT_BYTES: u64 = 256 << 10;
 /// Time for a count of files, beyond its own bound: a file system may not answer.
 const WEIGHING: Duration = Duration::from_millis(500);
 
@@ -99,7 +106,7 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
     let foreign = proc::mountinfo(question.act.process.pid, MOUNTINFO_BYTES);
     let foreign = foreign.map(|table| Mounts::parse(&table)).unwrap_or_default();
     let process = session::describe(question.act.process.clone(), root);
-    let act = Act { process, ..Act::clone(&question.act) };
+    let act = Act { process, intent: said(&question), ..Act::clone(&question.act) };
     // Only paths look different from another mount namespace.
     let act = if matches!(object, Object::Endpoint { .. }) {
         act
@@ -114,6 +121,18 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
         Some((compiled, profile, key)) => (examine(question, &object, &compiled, profile, key), None),
         None => (question, weighed),
     }
+}
+
+/// What the process says of its act in its environment; of a command, in that which it passes on.
+fn said(question: &Question) -> Option<Arc<Intent>> {
+    let (act, task) = (&question.act, question.key.task);
+    let text = if matches!(act.operation, Operation::Exec | Operation::Command) {
+        held::variable(task.tgid, task.tid, INTENT, INTENT_BYTES)
+    } else {
+        proc::variable(task.tgid, INTENT, ENVIRONMENT_BYTES).ok().flatten()
+    };
+    let said = text::from_bytes(&text.filter(|text| text.len() < INTENT_BYTES)?).parse::<Said>().ok()?;
+    Some(Arc::new(Intent { said, at: clock::now().wall }))
 }
 
 /// Where the label begins under which an object lies; the object itself when labels only lie below it.
@@ -263,6 +282,7 @@ mod tests {
             process: plain(pid, pid, 0, "test".to_owned()),
             impact: None,
             sent: None,
+            intent: None,
         };
         let question = Question {
             key: Key { task: Task { tgid: pid, tid: pid }, question: 1 },

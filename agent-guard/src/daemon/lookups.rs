@@ -274,6 +274,7 @@ impl Daemon {
             process: session::plain(session.root, session.root, stamp.uid, String::new()),
             impact: None,
             sent: None,
+            intent: None,
         };
         let entry =
             |what, reason| Entry { act: Some(Arc::new(act(judged.label))), reason, ..Entry::new(clock::now(), what) };

@@ -12,6 +12,7 @@ mod gather;
 mod gathering;
 mod grants;
 mod inforce;
+mod intents;
 mod looks;
 mod lookups;
 mod names;
@@ -37,6 +38,7 @@ use self::effects::Waiting;
 use self::folding::Folding;
 use self::gathering::Gathering;
 use self::inforce::{InForce, Kept, Prepared};
+use self::intents::Intents;
 use self::looks::Looks;
 use self::lookups::Lookups;
 use self::notices::Notices;
@@ -150,6 +152,7 @@ struct Daemon {
     notices: Notices,
     clockwork: Clockwork,
     looks: Looks,
+    intents: Intents,
     lookups: Lookups,
     /// Questions that are being completed.
     gathering: Gathering,
@@ -308,6 +311,7 @@ impl Daemon {
             clockwork: Clockwork::default(),
             looks: beside.looks,
             lookups,
+            intents: Intents::default(),
             gathering: Gathering::default(),
             waiting: BTreeMap::new(),
             next_call: 0,

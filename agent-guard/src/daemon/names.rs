@@ -98,6 +98,7 @@ pub(super) fn act(event: &events::Act, policy: &InForce, sessions: &Registry, lo
         process: session::plain(event.task.tgid, event.task.tid, event.uid, event.comm.clone()),
         impact: None,
         sent,
+        intent: None,
     }
 }
 

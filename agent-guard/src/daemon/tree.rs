@@ -202,6 +202,7 @@ impl Daemon {
         if let Err(error) = self.kernel.write_session(key.slot, &SessionRecord::ZERO) {
             tracing::error!(%error, session = %session.stamp.id, "a session's end cannot be written");
         }
+        self.intents.forget(key);
         self.sessions.stragglers().add(session.straggler());
         self.settle_stragglers();
         self.happen(Event::Ended(key));

@@ -93,6 +93,7 @@ impl Daemon {
     /// A question is complete: if it is still what its thread asks, it is asked.
     pub(super) fn gathered(&mut self, question: Question) {
         if self.gathering.end(question.key) {
+            let question = self.with_intent(question);
             self.happen(Event::Asked(Box::new(question)));
         }
     }

@@ -14,7 +14,7 @@ use crate::api::types;
 use crate::audit::{Now, Person};
 use crate::decision::{self, Consent, Ending, Outcome, Rejection, Shortfall, Standing, Told};
 use crate::policy::{self, Terms};
-use crate::session::{self, Act, Stage, Stamp, tier_word};
+use crate::session::{self, Act, Intent, Said, Stage, Stamp, tier_word};
 use crate::system::{clock, host, signal, user};
 
 /// What is known of a request apart from its act, which is kept for it elsewhere.
@@ -73,6 +73,7 @@ impl Outline {
             }),
             sent: act.sent,
             credentials: self.credentials.clone(),
+            intent: act.intent.as_deref().map(intent),
             approval: approval(&act.rule.terms, &self.consents),
             asked_at: self.asked,
             expires_at: self.expires,
@@ -81,6 +82,14 @@ impl Outline {
             outcome: self.outcome.as_ref().map(outcome),
         }
     }
+}
+
+/// What an agent has said of an act.
+pub(super) fn intent(intent: &Intent) -> types::Intent {
+    let Said { why, alternatives, rollback, covers } = intent.said.clone();
+    let lacks = [(alternatives.is_empty(), "alternatives"), (rollback.is_none(), "rollback")];
+    let lacks = lacks.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, what)| what.to_owned()).collect();
+    types::Intent { why, alternatives, rollback, covers, at: intent.at, lacks }
 }
 
 /// What an approval takes, and who has said yes so far.

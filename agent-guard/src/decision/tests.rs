@@ -47,6 +47,7 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         process: Who { started: Some(1), ..plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()) },
         impact: None,
         sent: None,
+        intent: None,
     };
     Question {
         key,

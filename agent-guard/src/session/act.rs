@@ -7,6 +7,7 @@ use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Tier;
 use serde::{Serialize, Serializer};
 
+use super::intent::Intent;
 use crate::policy::Terms;
 
 /// A session as the kernel knows it.
@@ -137,6 +138,9 @@ pub struct Act {
     /// Bytes that were sent before on the connection that it goes on with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
+    /// What the agent has said of it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Arc<Intent>>,
 }
 
 /// The word for a tier, as policies have it.
@@ -155,4 +159,23 @@ fn operation<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::O
 
 fn tier<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(tier_word(*tier))
+}
+
+/// An act that nothing is special about, for tests.
+#[cfg(test)]
+pub fn example(object: &str) -> Act {
+    Act {
+        session: None,
+        operation: Operation::Delete,
+        object: object.to_owned(),
+        other: None,
+        cut: false,
+        label: String::new(),
+        rule: Rule::named("r"),
+        tier: Tier::Gated,
+        process: super::who::plain(1, 1, 0, String::new()),
+        impact: None,
+        sent: None,
+        intent: None,
+    }
 }

@@ -5,13 +5,17 @@
 
 mod act;
 mod impact;
+mod intent;
 mod path;
 mod registry;
 mod straggler;
 mod who;
 
+#[cfg(test)]
+pub use act::example;
 pub use act::{Act, Ancestor, Impact, Rule, SessionKey, Stamp, Who, tier_word};
 pub use impact::weigh;
+pub use intent::{Intent, NotAnIntent, Said};
 pub use path::{Mounts, Shown};
 pub use registry::{Counts, Registry, Session, Stage, Start, StartRefused, Touch};
 pub use straggler::{Straggler, Stragglers};

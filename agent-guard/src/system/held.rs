@@ -14,6 +14,8 @@ use agent_guard_common::limits::ARGV_BYTES;
 const NAME_BYTES: usize = 4096;
 /// Words that are read: each takes at least its NUL.
 const WORDS: usize = ARGV_BYTES + 1;
+/// Variables that are looked at.
+const VARIABLES: u64 = 4096;
 /// Bytes that are read at one time: never across a page that may not be there.
 const CHUNK: u64 = 256;
 
@@ -50,6 +52,7 @@ pub enum Failure {
 struct Call {
     path: u64,
     argv: u64,
+    environment: u64,
     /// Bytes of a pointer in the vector.
     width: u64,
 }
@@ -64,25 +67,53 @@ pub fn command(tgid: u32, tid: u32) -> Result<Command, Failure> {
     read_command(&memory, call)
 }
 
+/// A variable that a held thread passes to what it is about to execute, of at most `room` bytes; none where there is no
+/// such one, or it cannot be read.
+#[must_use]
+pub fn variable(tgid: u32, tid: u32, name: &[u8], room: usize) -> Option<Vec<u8>> {
+    let call = parse_call(&fs::read_to_string(format!("/proc/{tgid}/task/{tid}/syscall")).ok()?)?;
+    let memory = File::open(format!("/proc/{tgid}/mem")).ok()?;
+    find_variable(&memory, call, name, room)
+}
+
+fn find_variable(memory: &File, call: Call, name: &[u8], room: usize) -> Option<Vec<u8>> {
+    if call.environment == 0 {
+        return None;
+    }
+    for index in 0..VARIABLES {
+        let pointer = read_pointer(memory, call.environment.wrapping_add(index * call.width), call.width).ok()?;
+        if pointer == 0 {
+            return None;
+        }
+        let mut head = vec![0; name.len() + 1];
+        // One that is shorter than the name, at the end of what there is, is another one.
+        if memory.read_exact_at(&mut head, pointer).is_ok() && head.strip_prefix(name) == Some(b"=") {
+            return read_string(memory, pointer.wrapping_add(head.len() as u64), room).ok()?;
+        }
+    }
+    None
+}
+
 /// A thread that runs shows no call: it has not stopped yet, or was woken by somebody else.
 fn parse_call(text: &str) -> Option<Call> {
     let mut fields = text.split_ascii_whitespace();
     let number: u64 = fields.next()?.parse().ok()?;
     let arguments: Vec<u64> =
-        fields.take(3).map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).collect();
-    let [first, second, third] = arguments[..] else { return None };
-    // x86-64, 32-bit and x32 (bit 30) numbers: `execve` has its vector second, `execveat` third.
+        fields.take(4).map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).collect();
+    let [first, second, third, fourth] = arguments[..] else { return None };
+    // x86-64, 32-bit and x32 (bit 30) numbers: `execve` has its vector second, `execveat` third, and the environment
+    // behind it.
     const X32: u64 = 1 << 30;
     const X32_EXECVE: u64 = X32 | 520;
     const X32_EXECVEAT: u64 = X32 | 545;
-    let (path, argv, width) = match number {
-        59 => (first, second, 8),
-        322 => (second, third, 8),
-        11 | X32_EXECVE => (first, second, 4),
-        358 | X32_EXECVEAT => (second, third, 4),
+    let (path, argv, environment, width) = match number {
+        59 => (first, second, third, 8),
+        322 => (second, third, fourth, 8),
+        11 | X32_EXECVE => (first, second, third, 4),
+        358 | X32_EXECVEAT => (second, third, fourth, 4),
         _ => return None,
     };
-    Some(Call { path, argv, width })
+    Some(Call { path, argv, environment, width })
 }
 
 fn read_command(memory: &File, call: Call) -> Result<Command, Failure> {
@@ -144,7 +175,7 @@ mod tests {
 
     use agent_guard_common::limits::ARGV_BYTES;
 
-    use super::{Call, Command, Failure, parse_call, read_command};
+    use super::{Call, Command, Failure, find_variable, parse_call, read_command};
 
     const BASE: usize = 0x100;
 
@@ -165,7 +196,7 @@ mod tests {
         bytes.resize(bytes.len() + 512, 0);
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&bytes).expect("is written");
-        (file, Call { path: 8, argv: BASE as u64, width: width as u64 })
+        (file, Call { path: 8, argv: BASE as u64, environment: BASE as u64, width: width as u64 })
     }
 
     fn words(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -174,7 +205,7 @@ mod tests {
 
     #[test]
     fn each_way_to_execute_has_its_registers() {
-        let call = |path, argv, width| Some(Call { path, argv, width });
+        let call = |path, argv, width| Some(Call { path, argv, environment: argv + 1, width });
         let line = |number: u64| format!("{number} 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffe 0x7f00\n");
         assert_eq!(parse_call(&line(59)), call(1, 2, 8));
         assert_eq!(parse_call(&line(322)), call(2, 3, 8));
@@ -199,6 +230,18 @@ mod tests {
             let (file, call) = memory(&argv, width);
             let expected = Command { path: b"/bin/rm".to_vec(), argv: argv.clone() };
             assert_eq!(read_command(&file, call).ok(), Some(expected), "width {width}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        for width in [4, 8] {
+            let (file, call) = memory(&words(&["PATH=/bin", "WHY", "WHYNOT=x", "WHY=it is a copy", "Z="]), width);
+            let found = |name: &[u8], room| find_variable(&file, call, name, room);
+            assert_eq!(found(b"WHY", 64).as_deref(), Some(&b"it is a copy"[..]));
+            assert_eq!((found(b"WHY", 5), found(b"HOW", 64)), (None, None), "too long, and not there");
+            assert_eq!(found(b"Z", 64).as_deref(), Some(&b""[..]));
+            assert_eq!(find_variable(&file, Call { environment: 0, ..call }, b"WHY", 64), None);
         }
     }
 

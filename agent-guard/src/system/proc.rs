@@ -123,6 +123,15 @@ pub fn cmdline(pid: u32, limit: u64) -> io::Result<Vec<Vec<u8>>> {
     Ok(bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
 }
 
+/// A variable among the first `limit` bytes of the environment that a process was started with.
+pub fn variable(pid: u32, name: &[u8], limit: u64) -> io::Result<Option<Vec<u8>>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/environ"))?.take(limit).read_to_end(&mut bytes)?;
+    let value = |entry: &[u8]| entry.strip_prefix(name)?.strip_prefix(b"=").map(<[u8]>::to_vec);
+    Ok(bytes.split(|byte| *byte == 0).find_map(value))
+}
+
 /// The program of a process.
 pub fn exe(pid: u32) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe"))

@@ -7,8 +7,9 @@
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Grant, Impact, Notice, Outcomes, Process, Reach,
-    Request, RequestState, RuleRef, Session, SessionRef, SessionState, StartSession, Variable, Variables,
+    Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Grant, Impact, Intent, IntentBody, Notice,
+    Outcomes, Process, Reach, Request, RequestState, RuleRef, Session, SessionRef, SessionState, StartSession,
+    Variable, Variables,
 };
 use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
@@ -29,6 +30,8 @@ pub struct Script {
     pub requests: Vec<Request>,
     /// What was said to requests.
     pub answers: Vec<AnswerBody>,
+    /// What agents have said.
+    pub intents: Vec<IntentBody>,
     /// The approvals that hold on.
     pub grants: Vec<Grant>,
     /// What `run` has asked for, and by whom.
@@ -84,6 +87,7 @@ impl Daemon {
             standing: Standing::Free,
             requests: vec![request("7K2M", 0), request("9XYZ", 4_000_000)],
             answers: Vec::new(),
+            intents: Vec::new(),
             grants: Vec::new(),
             started: Vec::new(),
             released: Vec::new(),
@@ -207,6 +211,7 @@ pub fn request(id: &str, uid: u32) -> Request {
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
         sent: None,
         credentials: Vec::new(),
+        intent: None,
         approval: Approval {
             approvers: 1,
             group: None,
@@ -291,6 +296,13 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
             waiting: 2,
             widest: ApprovalScope::Session,
         }))),
+        Call::Declare { body, reply } => {
+            let IntentBody { why, alternatives, rollback, covers, .. } = body.clone();
+            let lacks = if rollback.is_none() { vec!["rollback".to_owned()] } else { Vec::new() };
+            let at = "2026-01-01T00:00:00Z".parse().unwrap();
+            drop(reply.send(Ok(Intent { why, alternatives, rollback, covers, at, lacks })));
+            script.intents.push(body);
+        }
         Call::Grants { reply } => {
             let covered = script.grants.iter().filter(|grant| scope.covers_ref(&grant.session));
             drop(reply.send(Ok(covered.cloned().collect())));

@@ -109,6 +109,9 @@ const READS: [&str; 7] = [
     "GET /v1/sessions/{id}",
 ];
 
+/// What only a guarded process may call.
+const SPEAKS: &str = "POST /v1/intents";
+
 /// A call of the API, with a body that fits it.
 struct Call {
     method: String,
@@ -198,6 +201,8 @@ fn approval_is_not_the_only_thing_that_is_refused_inside() {
         let expected = match format!("{method} {template}").as_str() {
             // It may read those of its session, and there is none.
             "GET /v1/grants/{id}" => "404",
+            // What it says of its acts decides nothing.
+            SPEAKS => "201",
             call if READS.contains(&call) => "200",
             _ => "403",
         };
@@ -205,9 +210,13 @@ fn approval_is_not_the_only_thing_that_is_refused_inside() {
     }
     held.goes_on_when_approved();
     // The other half: whoever may make the calls finds nothing wrong with their form.
-    for Call { method, path, body, .. } in self::calls("ZZZZ", "no-such-session") {
+    for Call { method, template, path, body } in self::calls("ZZZZ", "no-such-session") {
         let body = serde_json::from_str(&body).ok();
         let reply = http(CONTROL_SOCKET, &method, &path, body.as_ref()).unwrap();
+        if format!("{method} {template}") == SPEAKS {
+            assert_eq!(reply.status, 403, "{reply:?}");
+            continue;
+        }
         assert!(![400, 403].contains(&reply.status), "{method} {path}: {reply:?}");
     }
 }

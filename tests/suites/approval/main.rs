@@ -8,6 +8,7 @@ mod answers;
 mod audit;
 mod doors;
 mod inside;
+mod intents;
 mod quorum;
 mod scopes;
 mod shown;

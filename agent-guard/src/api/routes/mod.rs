@@ -4,6 +4,7 @@
 
 mod body;
 pub(crate) mod grants;
+pub(crate) mod intents;
 pub(crate) mod policy;
 pub(crate) mod requests;
 pub(crate) mod sessions;
@@ -39,6 +40,7 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/grants", get(grants::list))
         .route("/v1/grants/{id}", get(grants::show))
         .route("/v1/grants/{id}/revoke", post(grants::revoke))
+        .route("/v1/intents", post(intents::declare))
         .route("/v1/sessions", get(sessions::list).post(sessions::start))
         .route("/v1/sessions/adopt", post(sessions::adopt))
         .route("/v1/sessions/{id}", get(sessions::show))

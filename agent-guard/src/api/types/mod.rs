@@ -5,6 +5,7 @@
 
 mod error;
 mod grant;
+mod intent;
 mod request;
 mod session;
 mod state;
@@ -12,6 +13,7 @@ mod variable;
 
 pub use self::error::{ErrorBody, ErrorDetail};
 pub use self::grant::{ApprovalScope, Grant, Reach, ReachQuery};
+pub use self::intent::{Intent, IntentBody};
 pub use self::request::{
     Ancestor, AnswerBody, Approval, Consent, Decision, Impact, Outcome, Process, Request, RequestFilter, RequestState,
     RuleRef,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grant::ApprovalScope;
+use super::intent::Intent;
 use super::session::{Credential, SessionRef};
 
 /// Where a request stands.
@@ -170,6 +171,8 @@ pub struct Request {
     pub sent: Option<u64>,
     /// Which credentials the session has touched, by where they lead.
     pub credentials: Vec<Credential>,
+    /// What the agent has said of it before; a claim. None where it has said nothing.
+    pub intent: Option<Intent>,
     /// What approving it takes.
     pub approval: Approval,
     /// When it was asked.

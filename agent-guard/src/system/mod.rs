@@ -21,6 +21,7 @@ pub mod peer;
 pub mod proc;
 pub mod process;
 pub mod random;
+pub mod screen;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

@@ -6,7 +6,7 @@ use super::show::consents;
 use super::{Error, args, grants};
 use crate::api::call::Choice;
 use crate::api::client::Client;
-use crate::api::types::{AnswerBody, RequestState};
+use crate::api::types::{AnswerBody, Request, RequestState};
 use crate::text::escape;
 
 /// Approves, as far as was said and meant.
@@ -26,12 +26,17 @@ pub(super) async fn deny(client: &Client, args: args::Answer) -> Result<(), Erro
 /// Answers, and says what was answered, or what is still missing.
 async fn answer(client: &Client, id: &str, choice: Choice, said: &AnswerBody) -> Result<(), Error> {
     let request = client.answer(id, choice, said).await?;
-    let what = escape(&format!("{} {}", request.operation, object(&request)));
+    Ok(output::print(&(told(&request) + "\n"))?)
+}
+
+/// What was answered, or what is still missing, on one line.
+pub(super) fn told(request: &Request) -> String {
+    let what = escape(&format!("{} {}", request.operation, object(request)));
     let (word, id) = (request.state.word(), escape(&request.id));
     let missing = if request.state == RequestState::Pending {
         format!(" ({})", consents(&request.approval))
     } else {
         String::new()
     };
-    Ok(output::print(&format!("{word} {id}: {what}{missing}\n"))?)
+    format!("{word} {id}: {what}{missing}")
 }

@@ -46,11 +46,16 @@ fn word(request: &Request) -> &'static str {
 
 /// The object, with both ends of what has two.
 pub(super) fn object(request: &Request) -> String {
-    let start = if request.cut { "[...]/" } else { "" };
     match &request.other {
-        Some(other) => format!("{start}{} -> {other}", request.object),
-        None => format!("{start}{}", request.object),
+        Some(other) => format!("{} -> {other}", first_end(request)),
+        None => first_end(request),
     }
+}
+
+/// The object, or the first end of what has two.
+pub(super) fn first_end(request: &Request) -> String {
+    let start = if request.cut { "[...]/" } else { "" };
+    format!("{start}{}", request.object)
 }
 
 async fn follow(client: &Client, filter: &RequestFilter, json: bool) -> Result<(), Error> {

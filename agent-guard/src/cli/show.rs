@@ -5,7 +5,7 @@ use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
 use crate::api::client::Client;
-use crate::api::types::{Approval, Consent, Credential, Impact, Intent, Process, Request, RequestState};
+use crate::api::types::{Approval, Consent, Credential, Decision, Impact, Intent, Process, Request, RequestState};
 use crate::text::{command_line, escape};
 
 /// Shows it.
@@ -25,28 +25,23 @@ fn sheet(style: Style, request: &Request) -> String {
         ("what", escape(&format!("{} {}", request.operation, object(request)))),
         ("label", escape(&request.label)),
         ("impact", request.impact.as_ref().map_or_else(|| "not known".to_owned(), impact)),
-        (
-            "sent",
-            request.sent.map(|bytes| format!("{} on this connection so far", output::bytes(bytes))).unwrap_or_default(),
-        ),
-        ("intent", request.intent.as_ref().map_or_else(|| "the agent has said nothing of it".to_owned(), intent)),
-        ("touched", credentials(&request.credentials)),
+        ("sent", request.sent.map(sent).unwrap_or_default()),
+        ("intent", intent(request.intent.as_ref()).join("\n")),
+        ("touched", credentials(&request.credentials).join("\n")),
         ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
         ("process", process(&request.process)),
         ("command", escape(&command_line(&request.process.argv))),
         ("directory", request.process.cwd.as_deref().map_or_else(|| "not known".to_owned(), escape)),
-        ("started by", ancestry(&request.process)),
+        ("started by", ancestry(&request.process).join("\n")),
         ("rule", escape(&request.rule.name)),
         ("message", request.rule.message.as_deref().map(escape).unwrap_or_default()),
         ("tier", escape(&request.tier)),
-        ("approval", approval(&request.approval)),
+        ("approval", approval(&request.approval, true).join("\n")),
         ("asked", format!("{:.0}", request.asked_at)),
         ("expires", format!("{:.0}", request.expires_at)),
     ];
     if let Some(decision) = &request.decision {
-        let by = decision.user.as_deref().map(escape).or(decision.uid.map(|uid| format!("uid {uid}")));
-        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-        fields.push(("decided", format!("{}{by} at {:.0}", request.state.word(), decision.at)));
+        fields.push(("decided", format!("{} at {:.0}", ending(request), decision.at)));
         fields.push(("reason", decision.reason.as_deref().map(escape).unwrap_or_default()));
     }
     if let Some(outcome) = &request.outcome {
@@ -68,56 +63,72 @@ fn standing(style: Style, request: &Request) -> String {
     }
 }
 
-/// What the agent claims, so that nobody takes it for what the guard has found out.
-fn intent(intent: &Intent) -> String {
+/// What the agent claims, a thing a line, so that nobody takes it for what the guard has found out.
+pub(super) fn intent(intent: Option<&Intent>) -> Vec<String> {
+    let Some(intent) = intent else { return vec!["the agent has said nothing of it".to_owned()] };
     let mut lines = vec![format!("the agent says: {}", escape(&intent.why))];
     lines.extend(intent.alternatives.iter().map(|alternative| format!("or instead: {}", escape(alternative))));
     lines.extend(intent.rollback.iter().map(|rollback| format!("to undo it: {}", escape(rollback))));
     if !intent.lacks.is_empty() {
         lines.push(format!("it does not say: {}", escape(&intent.lacks.join(", "))));
     }
-    lines.join("\n")
+    lines
 }
 
-fn impact(impact: &Impact) -> String {
+/// How it stands, and who has said so.
+pub(super) fn ending(request: &Request) -> String {
+    let name = |decision: &Decision| {
+        decision.user.as_deref().map(escape).or_else(|| decision.uid.map(|uid| format!("uid {uid}")))
+    };
+    let by = request.decision.as_ref().and_then(name).map(|by| format!(" by {by}")).unwrap_or_default();
+    format!("{}{by}", request.state.word())
+}
+
+/// How much lies under the label.
+pub(super) fn impact(impact: &Impact) -> String {
     let at_least = if impact.complete { "" } else { "at least " };
     let files = if impact.files == 1 { "file" } else { "files" };
     format!("{at_least}{} {files}, {} under its label", impact.files, output::bytes(impact.bytes))
 }
 
+/// How much has gone over a connection.
+pub(super) fn sent(bytes: u64) -> String {
+    format!("{} on this connection so far", output::bytes(bytes))
+}
+
 /// One environment a line, with the credential that led to it.
-fn credentials(credentials: &[Credential]) -> String {
+pub(super) fn credentials(credentials: &[Credential]) -> Vec<String> {
     let line = |credential: &Credential| {
         let environment = escape(&credential.environment);
         let Some((object, pid)) = credential.object.as_deref().zip(credential.pid) else { return environment };
         let comm = credential.comm.as_deref().unwrap_or_default();
         format!("{environment}: {}, by {}, pid {pid}", escape(object), escape(comm))
     };
-    if credentials.is_empty() {
-        "no credential".to_owned()
-    } else {
-        credentials.iter().map(line).collect::<Vec<_>>().join("\n")
-    }
+    if credentials.is_empty() { vec!["no credential".to_owned()] } else { credentials.iter().map(line).collect() }
 }
 
-/// What an approval takes; nothing where one answer is enough.
-fn approval(approval: &Approval) -> String {
-    let mut text = String::new();
+/// What an approval takes, with the flags for it where it is typed as a command; nothing where one answer is enough.
+pub(super) fn approval(approval: &Approval, with_flags: bool) -> Vec<String> {
+    let mut lines = Vec::new();
     if approval.approvers > 1 {
-        text.push_str(&format!("{}\n", consents(approval)));
+        lines.push(consents(approval));
     }
     if let Some(group) = &approval.group {
-        text.push_str(&format!("by members of group {}\n", escape(group)));
+        lines.push(format!("by members of group {}", escape(group)));
     }
     for demand in &approval.demands {
-        text.push_str(match demand.as_str() {
-            "another-user" => "not by the session's own user\n",
-            "reason" => "with a reason (--reason)\n",
-            "confirmation" => "with the object typed once more (--confirm)\n",
-            other => return format!("{text}{}", escape(other)),
-        });
+        let (line, flag) = match demand.as_str() {
+            "another-user" => ("not by the session's own user", ""),
+            "reason" => ("with a reason", " (--reason)"),
+            "confirmation" => ("with the object typed once more", " (--confirm)"),
+            other => {
+                lines.push(escape(other));
+                continue;
+            }
+        };
+        lines.push(format!("{line}{}", if with_flags { flag } else { "" }));
     }
-    text
+    lines
 }
 
 /// How many people have said yes, and who.
@@ -128,13 +139,14 @@ pub(super) fn consents(approval: &Approval) -> String {
     format!("{} of {} approvals{by}", names.len(), approval.approvers)
 }
 
-fn process(process: &Process) -> String {
+/// Which process, and whose.
+pub(super) fn process(process: &Process) -> String {
     let user = process.user.as_deref().map_or_else(|| format!("uid {}", process.uid), escape);
     format!("{}, pid {}, user {user}", escape(&process.comm), process.pid)
 }
 
 /// One ancestor a line, the parent first.
-fn ancestry(process: &Process) -> String {
+pub(super) fn ancestry(process: &Process) -> Vec<String> {
     let lines: Vec<String> = process
         .ancestry
         .iter()
@@ -142,5 +154,5 @@ fn ancestry(process: &Process) -> String {
             format!("{}, pid {}: {}", escape(&ancestor.comm), ancestor.pid, escape(&command_line(&ancestor.argv)))
         })
         .collect();
-    if lines.is_empty() { "agent-guard run".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() { vec!["agent-guard run".to_owned()] } else { lines }
 }

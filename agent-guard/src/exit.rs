@@ -78,6 +78,8 @@ impl From<&cli::Error> for Exit {
             | cli::Error::ReadPolicy { .. }
             | cli::Error::ReadLog(_)
             | cli::Error::ReadKey(_)
+            | cli::Error::NoTerminal
+            | cli::Error::Terminal(_)
             | cli::Error::Output(_) => Self::NO,
             cli::Error::Runtime(_) | cli::Error::Daemon(_) => Self::FAILED,
             cli::Error::Run(cli::run::Error::Execute { source, .. }) => match source.kind() {

@@ -38,6 +38,9 @@ pub enum Verb {
     /// List requests that wait for an answer, or have had one
     #[command(after_long_help = "Example:\n  agent-guard requests --watch")]
     Requests(Requests),
+    /// Show each request that waits, in a terminal, and answer it with a key
+    #[command(after_long_help = "Example:\n  agent-guard watch")]
+    Watch,
     /// Show one request: what, who, why it is held, what it would take
     #[command(after_long_help = "Example:\n  agent-guard show 7K2M")]
     Show(Show),

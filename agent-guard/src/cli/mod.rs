@@ -18,6 +18,7 @@ pub mod run;
 mod sessions;
 mod show;
 mod status;
+mod watch;
 
 pub use args::Cli;
 
@@ -60,6 +61,14 @@ pub enum Error {
     /// Nothing can be written any more.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// There is nobody to ask.
+    #[error(
+        "`watch` needs a terminal: list what waits with `agent-guard requests --json`, answer with `agent-guard approve ID` or `agent-guard deny ID`"
+    )]
+    NoTerminal,
+    /// The terminal cannot be used, or no longer.
+    #[error("cannot use the terminal: {0}")]
+    Terminal(io::Error),
     /// The asynchronous runtime does not start.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -93,6 +102,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Daemon(daemon) => daemon::run(cli.run_dir, daemon),
         Verb::Detach(detach) => daemon::detach(cli.run_dir, detach),
         Verb::Requests(requests) => wait(requests::run(&client, requests)),
+        Verb::Watch => wait(watch::run(client)),
         Verb::Show(show) => wait(show::run(&client, show)),
         Verb::Approve(approve) => wait(answer::approve(&client, approve)),
         Verb::Deny(deny) => wait(answer::deny(&client, deny)),

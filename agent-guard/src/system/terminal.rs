@@ -18,9 +18,3 @@ pub fn columns() -> Option<usize> {
     }
     tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col))
 }
-
-/// Whether a person can be shown something, and can type: standard input and output are both terminals.
-#[must_use]
-pub fn is_interactive() -> bool {
-    isatty(io::stdin()) && isatty(io::stdout())
-}

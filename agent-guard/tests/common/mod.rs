@@ -28,8 +28,10 @@ pub struct Script {
     pub standing: Standing,
     /// The requests there are.
     pub requests: Vec<Request>,
-    /// What was said to requests.
-    pub answers: Vec<AnswerBody>,
+    /// Where changes of requests are told.
+    pub changes: broadcast::Sender<Arc<Request>>,
+    /// Answers that were given.
+    pub answers: Vec<(String, Choice, AnswerBody)>,
     /// What agents have said.
     pub intents: Vec<IntentBody>,
     /// The approvals that hold on.
@@ -86,6 +88,7 @@ impl Daemon {
         let script = Script {
             standing: Standing::Free,
             requests: vec![request("7K2M", 0), request("9XYZ", 4_000_000)],
+            changes: broadcast::Sender::new(16),
             answers: Vec::new(),
             intents: Vec::new(),
             grants: Vec::new(),
@@ -117,6 +120,14 @@ impl Daemon {
         });
         is_ready.recv().unwrap();
         Self { dir, script, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Has a request be asked, or changed.
+    pub fn tell(&self, request: Request) {
+        let mut script = self.script.lock().unwrap();
+        script.requests.retain(|known| known.id != request.id);
+        script.requests.push(request.clone());
+        drop(script.changes.send(Arc::new(request)));
     }
 
     /// Stops the server, as a daemon that is gone.
@@ -248,20 +259,19 @@ fn session(start: &StartSession, uid: u32) -> Session {
 }
 
 async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, script: Arc<Mutex<Script>>) {
-    let changes = broadcast::Sender::new(16);
     while let Some(call) = incoming.recv().await {
         let standing = match call.peer.is_alive() {
             true => script.lock().unwrap().standing.clone(),
             false => Standing::Guarded { session: None },
         };
         if let Some(admitted) = call.admit(&standing) {
-            answer(admitted, &mut script.lock().unwrap(), &changes);
+            answer(admitted, &mut script.lock().unwrap());
         }
     }
 }
 
 /// A reply that nobody waits for any more is no failure of the test.
-fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes: &broadcast::Sender<Arc<Request>>) {
+fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
     let covered = |scope: &Scope, request: &&Request| scope.covers_ref(&request.session);
     let unwritten = |request: &Request| {
         let request = request.clone();
@@ -275,7 +285,7 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
         }
         Call::WatchRequests { reply, .. } => {
             let known = script.requests.iter().filter(|request| covered(&scope, request)).map(unwritten).collect();
-            drop(reply.send(Ok(Watch { known, changes: changes.subscribe(), scope })));
+            drop(reply.send(Ok(Watch { known, changes: script.changes.subscribe(), scope })));
         }
         Call::Request { id, reply } => {
             let found = script.requests.iter().find(|request| request.id == id && covered(&scope, request));
@@ -284,10 +294,10 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script, changes
         Call::Answer { id, choice, said, reply } => {
             let found = script.requests.iter_mut().find(|request| request.id == id);
             drop(reply.send(decide(found, &id, choice, said.reason.clone(), peer.uid)));
-            script.answers.push(said);
             if let Some(request) = script.requests.iter().find(|request| request.id == id) {
-                drop(changes.send(Arc::new(request.clone())));
+                drop(script.changes.send(Arc::new(request.clone())));
             }
+            script.answers.push((id, choice, said));
         }
         Call::Reach { reply, .. } => drop(reply.send(Ok(Reach {
             rule: "prod\x1b[2J".into(),

@@ -167,26 +167,22 @@ fn requests_are_shown_as_they_wait_and_answered_with_a_key() {
 
 #[test]
 fn keys_that_come_too_soon_or_for_what_has_ended_answer_nothing() {
-    let first = due("FRST", 100);
-    let daemon = daemon(vec![first.clone(), due("NEXT", 200)]);
+    let daemon = daemon(vec![due("FRST", 100), due("NEXT", 200)]);
     let terminal = Terminal::watching(&daemon);
     terminal.sees("request FRST");
-    terminal.look_and_type("aaaa");
+    terminal.look_and_type("sd");
     terminal.sees("request NEXT");
-    terminal.types("a");
     terminal.sees("too soon");
-    assert_eq!(answers(&daemon), [plain("FRST", Choice::Approve)]);
     daemon.tell(Request { state: RequestState::Expired, left_ms: 0, ..due("NEXT", 200) });
     terminal.sees("request NEXT: waits no longer: expired");
-    daemon.tell(due("THRD", 300));
-    terminal.look_and_type("a");
-    terminal.sees("request THRD");
-    terminal.types("d");
+    terminal.look_and_type("ad");
+    terminal.tmux(&["send-keys", "Enter", "a"]);
+    terminal.sees("request FRST");
     terminal.sees("too soon");
-    assert_eq!(answers(&daemon).len(), 1);
-    terminal.look_and_type("s");
+    assert_eq!(answers(&daemon), []);
     terminal.look_and_type("d");
-    terminal.sees("denied THRD");
+    terminal.sees("denied FRST");
+    assert_eq!(answers(&daemon), [plain("FRST", Choice::Deny)]);
 }
 
 #[test]
@@ -265,9 +261,17 @@ fn a_job_that_is_stopped_leaves_the_shell_its_terminal_and_comes_back() {
     assert_eq!(terminal.settings("stopped"), before);
     terminal.line("fg");
     terminal.sees("request 7K2M");
+    // Without being asked, so that the shell finds the terminal as it is.
+    terminal.signal("STOP");
+    terminal.sees("Stopped");
+    terminal.line("fg; echo status=$?");
+    terminal.sees("request 7K2M");
     terminal.look_and_type("d");
     terminal.sees("denied 7K2M");
     assert_eq!(answers(&daemon), [plain("7K2M", Choice::Deny)]);
+    terminal.key("q");
+    terminal.sees("status=0");
+    assert_eq!(terminal.settings("after"), before);
 }
 
 #[test]

@@ -72,8 +72,10 @@ impl Screen {
         Ok(Self { events: EventStream::new(), drawn: Vec::new() })
     }
 
-    /// Takes the terminal anew, after somebody else may have had it.
+    /// Takes the terminal anew, after somebody else may have had it. A shell that has had it without being lent it has
+    /// set it to its own liking: the library sets nothing where it takes the terminal for taken.
     pub fn retake(&mut self) -> io::Result<()> {
+        give_back();
         self.drawn.clear();
         take()
     }

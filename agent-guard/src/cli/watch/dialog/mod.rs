@@ -1,8 +1,9 @@
-//! The dialog: which request is in sight, and what a key does about it. Keys, what is heard and the time go in; rows
-//! and acts come out.
+//! The dialog: keys, what is heard and the time go in; rows and acts come out. This file owns which request is in sight,
+//! and since when; `keys.rs` has what a key does about it.
 //!
 //! It must not know a clock, a terminal or a socket.
 
+mod keys;
 #[cfg(test)]
 mod laws;
 mod layout;
@@ -13,13 +14,13 @@ mod view;
 
 pub(super) use view::Frame;
 
-use super::super::answer;
-use super::super::output::Tone;
 use crate::api::call::Choice;
 use crate::api::types::{AnswerBody, Request, RequestState};
-use crate::system::screen::{Input, Key};
+use crate::cli::answer;
+use crate::cli::output::Tone;
+use crate::system::screen::Input;
 use jiff::Timestamp;
-use prompt::{Prompt, Turn};
+use prompt::Prompt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -264,107 +265,5 @@ impl Dialog {
         if let Some(waiting) = self.waiting.get_mut(id) {
             waiting.skipped += 1;
         }
-    }
-
-    fn key(&mut self, key: Key, now: Duration) -> Option<Act> {
-        match (key, &self.over) {
-            (Key::Control('c'), _) | (Key::Character('q'), Over::Nothing) => Some(Act::Quit),
-            (Key::Control('z'), _) => Some(Act::Pause),
-            (_, Over::Prompt(_)) => self.typed(key, now),
-            (Key::Enter | Key::Escape, Over::Interrupted) => {
-                self.over = Over::Nothing;
-                self.shown = None;
-                None
-            }
-            (_, Over::Interrupted) => None,
-            (_, Over::Help) => {
-                self.over = Over::Nothing;
-                None
-            }
-            (Key::Character('?'), Over::Nothing) => {
-                self.over = Over::Help;
-                self.look_anew()
-            }
-            (_, Over::Nothing) => self.judged(key, now),
-        }
-    }
-
-    fn pasted(&mut self, text: &str, now: Duration) -> Option<Act> {
-        match (&mut self.over, &mut self.shown) {
-            (Over::Prompt(prompt), _) => prompt.paste(text),
-            // Nobody answers by pasting.
-            (_, Some(shown)) => shown.settle(now),
-            (_, None) => {}
-        }
-        None
-    }
-
-    /// A key about the request in sight.
-    fn judged(&mut self, key: Key, now: Duration) -> Option<Act> {
-        let shown = self.shown.as_mut().filter(|_| self.answering.is_none())?;
-        if let Some(ended) = &mut shown.ended {
-            *ended = now;
-            if matches!(key, Key::Enter | Key::Escape | Key::Character('s' | ' ')) {
-                self.shown = None;
-            }
-            return None;
-        }
-        let is_seen = shown.is_seen(now);
-        match key {
-            Key::Character('a' | 'd' | 's') if !is_seen => {
-                shown.settle(now);
-                self.say(Tone::Urgent, "too soon: it has only just come into sight; read it, then answer")
-            }
-            Key::Character('s') => {
-                let id = shown.request.id.clone();
-                self.put_off(&id);
-                (self.shown, self.notice) = (None, None);
-                None
-            }
-            Key::Character('d') => self.answer(Choice::Deny, AnswerBody::default(), now),
-            Key::Character('a') => match Prompt::of(&shown.request) {
-                None => self.answer(Choice::Approve, AnswerBody::default(), now),
-                Some(prompt) => {
-                    (self.over, self.notice) = (Over::Prompt(prompt), None);
-                    None
-                }
-            },
-            Key::Character(_) | Key::Control(_) | Key::Enter | Key::Escape | Key::Backspace | Key::Other => {
-                shown.settle(now);
-                None
-            }
-        }
-    }
-
-    /// A key in the midst of a text.
-    fn typed(&mut self, key: Key, now: Duration) -> Option<Act> {
-        let (Over::Prompt(prompt), Some(shown)) = (&mut self.over, &mut self.shown) else { return None };
-        if key == Key::Enter && !shown.is_seen(now) {
-            shown.settle(now);
-            return self.say(Tone::Urgent, "too soon: what is shown has only just changed");
-        }
-        match prompt.key(key) {
-            Turn::Goes => self.notice = None,
-            Turn::Short(why) => return self.say(Tone::Bad, why),
-            Turn::GivenUp => {
-                self.over = Over::Nothing;
-                return self.say(Tone::Plain, "given up: nothing was approved");
-            }
-            Turn::Said(said) => {
-                self.over = Over::Nothing;
-                return self.answer(Choice::Approve, said, now);
-            }
-        }
-        None
-    }
-
-    fn answer(&mut self, choice: Choice, said: AnswerBody, now: Duration) -> Option<Act> {
-        let shown = self.shown.as_ref()?;
-        if now >= shown.deadline {
-            return self.say(Tone::Bad, "its time is up: nothing was sent");
-        }
-        let id = shown.request.id.clone();
-        (self.answering, self.notice) = (Some(choice), None);
-        Some(Act::Answer { id, choice, said })
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! It must not change anything.
 
-use super::super::super::output::{Tone, duration};
-use super::super::super::requests::first_end;
-use super::super::super::show;
 use super::layout::{self, Value};
 use super::{Dialog, Over, Shown};
 use crate::api::call::Choice;
 use crate::api::types::Request;
+use crate::cli::output::{Tone, duration};
+use crate::cli::requests::first_end;
+use crate::cli::show;
 use crate::text::{command_line, escape};
 use std::time::Duration;
 
@@ -37,18 +37,18 @@ const HELP: &[&str] = &[
 
 /// A row, and what it means to the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Row {
+pub(in crate::cli::watch) struct Row {
     /// What it means.
-    pub(in super::super) tone: Tone,
+    pub(in crate::cli::watch) tone: Tone,
     /// Its text, which fits.
-    pub(in super::super) text: String,
+    pub(in crate::cli::watch) text: String,
 }
 
 /// What is to be seen.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Frame {
+pub(in crate::cli::watch) struct Frame {
     /// The rows, from the top; never more than the screen has.
-    pub(in super::super) rows: Vec<Row>,
+    pub(in crate::cli::watch) rows: Vec<Row>,
     /// Whether a request that can be judged is among them.
     pub(super) shows_request: bool,
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use agent_guard::api::call::Choice;
-use agent_guard::api::types::{AnswerBody, Request, RequestState};
+use agent_guard::api::types::{AnswerBody, Decision, Request, RequestState};
 use common::{Daemon, request, scratch};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,15 @@ impl Terminal {
         self.sees("? help   q quit");
     }
 
-    fn tmux(&self, words: &[&str]) -> String {
+    fn command(&self) -> Command {
         let mut tmux = Command::new("tmux");
-        tmux.args(["-L", &self.socket, "-f", "/dev/null", "-u"]).args(words).env_remove("TMUX").env_remove("NO_COLOR");
-        let output = tmux.stdin(Stdio::null()).output();
+        tmux.args(["-L", &self.socket, "-f", "/dev/null", "-u"]).stdin(Stdio::null());
+        tmux.env("TMUX_TMPDIR", &self.dir).env_remove("TMUX").env_remove("NO_COLOR");
+        tmux
+    }
+
+    fn tmux(&self, words: &[&str]) -> String {
+        let output = self.command().args(words).output();
         let output =
             output.unwrap_or_else(|error| panic!("cannot run tmux, which `cargo xtask setup` installs: {error}"));
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -108,8 +113,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let kill = ["-L", &self.socket, "kill-server"];
-        drop(Command::new("tmux").args(kill).stdout(Stdio::null()).stderr(Stdio::null()).status());
+        drop(self.command().arg("kill-server").output());
         drop(fs::remove_dir_all(&self.dir));
     }
 }
@@ -183,6 +187,20 @@ fn keys_that_come_too_soon_or_for_what_has_ended_answer_nothing() {
     terminal.look_and_type("d");
     terminal.sees("denied FRST");
     assert_eq!(answers(&daemon), [plain("FRST", Choice::Deny)]);
+}
+
+#[test]
+fn a_key_that_comes_after_the_deadline_is_told_so() {
+    let daemon = daemon(vec![due("7K2M", 200)]);
+    let terminal = Terminal::watching(&daemon);
+    terminal.sees("request 7K2M");
+    // The daemon has decided, and its word is still on the way.
+    let decision = Decision { uid: None, user: None, at: due("7K2M", 200).expires_at, reason: None };
+    let expired = Request { state: RequestState::Expired, decision: Some(decision), ..due("7K2M", 200) };
+    daemon.script.lock().unwrap().requests = vec![expired];
+    terminal.look_and_type("a");
+    terminal.sees("request 7K2M is already expired at 2026");
+    terminal.sees("request 7K2M: waits no longer: expired");
 }
 
 #[test]

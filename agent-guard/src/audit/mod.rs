@@ -6,11 +6,13 @@
 mod chain;
 mod checkpoint;
 mod log;
+mod read;
 mod record;
 mod verify;
 
 pub use chain::{Expected, Fault as ChainFault, Hash, Head};
 pub use checkpoint::{Failure as KeyFailure, Key, NotAKey, PublicKey};
 pub use log::{Failure, Log};
+pub use read::Failure as ReadFailure;
 pub use record::{Entry, Now, Person, What};
-pub use verify::{Failure as VerifyFailure, Fault, Finding, Known, Report, verify};
+pub use verify::{Fault, Finding, Known, Report, verify};

@@ -3,13 +3,11 @@
 //! It must not know the daemon, nor what a record tells of.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Chain, Hash, Head};
 use super::checkpoint::{self, PublicKey};
-use super::log;
+use super::read::{self, Failure};
 
 /// What is known of a log besides what it says itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,25 +90,18 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Why a log cannot be looked at.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the audit log {}: {source}", path.display())]
-pub struct Failure {
-    path: PathBuf,
-    source: io::Error,
-}
-
 /// Looks at a log: at all files of a directory, or at one file.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn verify(path: &Path, known: &Known) -> Result<Report, Failure> {
-    let failure = |path: &Path, source| Failure { path: path.to_owned(), source };
-    let files = if path.is_dir() { log::files(path) } else { Ok(vec![path.to_owned()]) };
     let mut verifying = Verifying::new(known);
-    for file in files.map_err(|source| failure(path, source))? {
-        let opened = File::open(&file).map_err(|source| failure(&file, source))?;
-        verifying.read(&file, BufReader::new(opened)).map_err(|source| failure(&file, source))?;
+    for file in read::files(path)? {
+        let last = read::lines(&file, |number, line| {
+            verifying.read(&file, number, line);
+            Ok::<(), Failure>(())
+        })?;
+        verifying.end(&file, last);
     }
     Ok(verifying.finish(path))
 }
@@ -130,20 +121,16 @@ impl<'a> Verifying<'a> {
         Self { known, chain, found: None, report }
     }
 
-    fn read(&mut self, file: &Path, mut lines: impl io::BufRead) -> io::Result<()> {
-        let (mut number, mut line) = (0, Vec::new());
-        while lines.read_until(b'\n', &mut line)? > 0 {
-            number += 1;
-            let faults = self.take(line.strip_suffix(b"\n").unwrap_or(&line));
-            let finding = |fault| Finding { file: file.to_owned(), line: number, fault };
-            self.report.findings.extend(faults.into_iter().map(finding));
-            line.clear();
-        }
-        self.report.lines += number;
-        if let Err(fault) = self.chain.finish() {
-            self.report.findings.push(Finding { file: file.to_owned(), line: number, fault: fault.into() });
-        }
-        Ok(())
+    fn read(&mut self, file: &Path, number: u64, line: &[u8]) {
+        let faults = self.take(line);
+        let finding = |fault| Finding { file: file.to_owned(), line: number, fault };
+        self.report.findings.extend(faults.into_iter().map(finding));
+        self.report.lines += 1;
+    }
+
+    fn end(&mut self, file: &Path, line: u64) {
+        let finding = |fault: chain::Fault| Finding { file: file.to_owned(), line, fault: fault.into() };
+        self.report.findings.extend(self.chain.finish().err().map(finding));
     }
 
     fn take(&mut self, line: &[u8]) -> Vec<Fault> {
@@ -220,7 +207,10 @@ mod tests {
     /// What is found in some lines that stand behind a chain.
     fn found(known: &Known, chain: Chain, lines: &[&[u8]]) -> Report {
         let mut verifying = Verifying { chain, ..Verifying::new(known) };
-        verifying.read(Path::new("log"), &lines.concat()[..]).unwrap();
+        for (number, line) in (1..).zip(lines.concat().split_inclusive(|byte| *byte == b'\n')) {
+            verifying.read(Path::new("log"), number, line.strip_suffix(b"\n").unwrap_or(line));
+        }
+        verifying.end(Path::new("log"), lines.len() as u64);
         verifying.finish(Path::new("log"))
     }
 

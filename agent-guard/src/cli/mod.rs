@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// An audit log could not be read.
     #[error(transparent)]
-    ReadLog(#[from] crate::audit::VerifyFailure),
+    ReadLog(#[from] crate::audit::ReadFailure),
     /// The audit log's key could not be read.
     #[error(transparent)]
     ReadKey(#[from] crate::audit::KeyFailure),

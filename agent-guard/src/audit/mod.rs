@@ -8,6 +8,7 @@ mod checkpoint;
 mod log;
 mod read;
 mod record;
+mod redact;
 mod verify;
 
 pub use chain::{Expected, Fault as ChainFault, Hash, Head};
@@ -15,4 +16,5 @@ pub use checkpoint::{Failure as KeyFailure, Key, NotAKey, PublicKey};
 pub use log::{Failure, Log};
 pub use read::Failure as ReadFailure;
 pub use record::{Entry, Now, Person, What};
+pub use redact::Redactor;
 pub use verify::{Fault, Finding, Known, Report, verify};

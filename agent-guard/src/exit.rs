@@ -43,7 +43,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::OK, "Done."),
     (
         Exit::NO,
-        "The answer is no: a policy has faults, an audit log was changed, the machine lacks something, output could not be written.",
+        "The answer is no: a policy has faults, an audit log was changed or has lines that are no records, the machine lacks something, output could not be written.",
     ),
     (Exit::USAGE, "The command line is wrong."),
     (Exit::DAEMON_ABSENT, "The daemon is not running."),
@@ -81,7 +81,7 @@ impl From<&cli::Error> for Exit {
             | cli::Error::NoTerminal
             | cli::Error::Terminal(_)
             | cli::Error::Output(_) => Self::NO,
-            cli::Error::Runtime(_) | cli::Error::Daemon(_) => Self::FAILED,
+            cli::Error::Runtime(_) | cli::Error::Redact(_) | cli::Error::Daemon(_) => Self::FAILED,
             cli::Error::Run(cli::run::Error::Execute { source, .. }) => match source.kind() {
                 std::io::ErrorKind::NotFound => Self::RUN_NOT_FOUND,
                 _ => Self::RUN_NOT_EXECUTABLE,

@@ -28,16 +28,23 @@ pub fn from_bytes(bytes: &[u8]) -> String {
 /// Beginning and end of what is longer than [`SHOWN`] are kept, as both ends of a path matter.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
     let length = text.chars().count();
     if length <= SHOWN {
-        text.chars().for_each(|character| escape_into(&mut shown, character));
-        return shown;
+        return escape_all(text);
     }
+    let mut shown = String::with_capacity(text.len());
     let half = (SHOWN - CUT.len()) / 2;
     text.chars().take(half).for_each(|character| escape_into(&mut shown, character));
     shown.push_str(CUT);
     text.chars().skip(length - half).for_each(|character| escape_into(&mut shown, character));
+    shown
+}
+
+/// Text as [`escape`] has it, and all of it.
+#[must_use]
+pub fn escape_all(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|character| escape_into(&mut shown, character));
     shown
 }
 

@@ -4,10 +4,17 @@
 
 mod common;
 
+use agent_guard::audit::{Entry, Key, Log, Now, Person, What};
 use agent_guard::cli::Cli;
 use agent_guard::exit::TABLE;
+use agent_guard::session::{Act, Rule, SessionKey, Stamp, Who, plain};
+use agent_guard::text;
+use agent_guard_common::operation::Operation;
+use agent_guard_common::verdict::Tier;
 use clap::CommandFactory as _;
 use common::{Daemon, scratch};
+use serde_json::Value;
+use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -15,6 +22,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
 fn verb(dir: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_agent-guard")).arg("--run-dir").arg(dir).args(words).output().unwrap()
@@ -267,14 +275,118 @@ fn completions_name_every_verb_and_flag() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let daemon = Daemon::start();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_agent-guard"))
-        .arg("--run-dir")
-        .arg(&daemon.dir)
-        .arg("requests")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    assert_eq!(stderr(&child.wait_with_output().unwrap()), "");
+    let file = daemon.dir.join("records.jsonl");
+    let record = r#"{"sequence":1,"time":"2026-11-21T05:04:01Z","what":"daemon-started","boot":"b0"}"#;
+    fs::write(&file, format!("{record}\n")).unwrap();
+    let export = |format| ["audit", "export", file.to_str().unwrap(), "--format", format];
+    for words in [&["requests"][..], &export("csv"), &export("jsonl"), &export("ocsf")] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_agent-guard"))
+            .arg("--run-dir")
+            .arg(&daemon.dir)
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(stderr(&child.wait_with_output().unwrap()), "", "{words:?}");
+    }
+}
+
+/// A log of two files: who asked to destroy a stack, with a secret in the command, and who said yes; and a line that is none.
+fn log_with_a_secret(dir: &Path) {
+    let now = Now { monotonic_ns: 7, wall: "2026-11-21T05:04:01.5Z".parse().unwrap() };
+    let key = SessionKey { slot: 1, serial: 1 };
+    let (id, name, profile) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), "demo".to_owned(), "autonomous".to_owned());
+    let argv = ["terraform", "destroy", "-var", "db_password=hunter2"].map(str::to_owned);
+    let act = Arc::new(Act {
+        session: Some(Arc::new(Stamp { id, name, profile, uid: 1000, key })),
+        operation: Operation::Command,
+        object: text::command_line(&argv),
+        other: None,
+        cut: false,
+        label: "destroy".to_owned(),
+        rule: Rule::named("ask"),
+        tier: Tier::Gated,
+        process: Who { argv: argv.to_vec(), ..plain(42, 42, 1000, "terraform".to_owned()) },
+        impact: None,
+        sent: None,
+        intent: None,
+    });
+    let entry = |what| Entry { act: Some(Arc::clone(&act)), request: Some("J1RZ".to_owned()), ..Entry::new(now, what) };
+    let open = || Log::open(&dir.join("log"), "b0".to_owned(), Key::open(&dir.join("key")).unwrap()).unwrap();
+    let mut log = open();
+    log.append(&entry(What::Held), true).unwrap();
+    fs::rename(log.path(), dir.join("log/audit-00000000000000000001.jsonl")).unwrap();
+    log = open();
+    fs::write(log.path(), "{\"act\":{\"obj").unwrap();
+    log = open();
+    let approver = Some(Person { uid: 0, user: Some("root".to_owned()), pid: 176 });
+    log.append(&Entry { decision: Some("approved"), approver, ..entry(What::Decided) }, true).unwrap();
+    log.checkpoint(now).unwrap();
+}
+
+#[test]
+fn a_log_is_exported_in_each_form_without_its_secrets_and_a_torn_line_is_named() {
+    let dir = scratch();
+    log_with_a_secret(&dir);
+    let log = dir.join("log");
+    let export = |format: &str, more: &[&str]| {
+        let words = [&["audit", "export", log.to_str().unwrap(), "--format", format], more].concat();
+        let output = verb(&dir, &words);
+        let torn = format!("agent-guard: {}:1: the line is no record", log.join("audit.jsonl").display());
+        assert!(stderr(&output).starts_with(&torn), "{}", stderr(&output));
+        assert_eq!((stderr(&output).lines().count(), output.status.code()), (1, Some(1)));
+        stdout(&output)
+    };
+    let json = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let command = "terraform destroy -var 'db_password=[redacted: secret]'";
+
+    let records = json(&export("jsonl", &[]));
+    let numbers: Vec<_> = records.iter().map(|record| record["sequence"].as_u64().unwrap()).collect();
+    assert_eq!((numbers, &records[0]["act"]["object"]), (vec![1, 2, 3], &command.into()));
+    assert_eq!(records[0]["act"]["process"]["argv"][3], "db_password=[redacted: secret]");
+    assert!(export("jsonl", &["--unredacted"]).contains("db_password=hunter2"));
+
+    let table = export("csv", &["--to", "2"]);
+    let mut table = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<HashMap<String, String>> = table.deserialize().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2);
+    let expected = [
+        ("sequence", "2"),
+        ("time", "2026-11-21T05:04:01.5Z"),
+        ("what", "decided"),
+        ("session", "demo"),
+        ("profile", "autonomous"),
+        ("operation", "command"),
+        ("object", command),
+        ("command", command),
+        ("label", "destroy"),
+        ("rule", "ask"),
+        ("request", "J1RZ"),
+        ("decision", "approved"),
+        ("approver_uid", "0"),
+        ("approver", "root"),
+        ("pid", "42"),
+        ("comm", "terraform"),
+        ("exe", ""),
+    ];
+    for (column, cell) in expected {
+        assert_eq!(rows[1][column], cell, "{column}");
+    }
+
+    let events = json(&export("ocsf", &["--since", "2026-11-21T05:04:01Z"]));
+    let types: Vec<_> = events.iter().map(|event| event["type_uid"].as_u64().unwrap()).collect();
+    assert_eq!(types, [200_401, 200_403, 600_299]);
+    for event in &events {
+        for required in ["activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"] {
+            assert!(!event[required].is_null(), "{required}: {event}");
+        }
+        assert_eq!((&event["metadata"]["version"], &event["device"]["boot_uid"]), (&"1.5.0".into(), &"b0".into()));
+        assert_eq!(event["time"], 1_795_237_441_500_u64);
+    }
+    assert_eq!(events[1]["evidences"][0]["process"]["cmd_line"], command);
+    assert_eq!((&events[1]["actor"]["user"]["name"], &events[1]["disposition"]), (&"root".into(), &"Approved".into()));
+    assert_eq!(export("ocsf", &["--until", "2026-11-21T05:04:01Z"]), "");
+    fs::remove_dir_all(dir).unwrap();
 }

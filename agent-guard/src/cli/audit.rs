@@ -1,9 +1,10 @@
-//! `audit verify` and `audit key`, which ask nobody: a copy of the log is enough, on whatever machine.
+//! `audit verify`, `audit export` and `audit key`, which ask nobody: a copy of the log is enough, on whatever machine.
 
 use super::{Error, args, output};
-use crate::audit::{self, Key, Known, Report};
+use crate::audit::{self, ExportFailure, Key, Known, Redactor, Report, Selection};
 use crate::text::escape;
 use serde_json::json;
+use std::io::{self, BufWriter, Write as _};
 
 /// Reports whatever in a log is not as it was written.
 pub(super) fn verify(args: &args::Verify) -> Result<(), Error> {
@@ -50,6 +51,29 @@ fn as_text(path: &str, report: &Report) -> String {
     fields.extend(report.keys.iter().map(|key| ("by", key.to_string())));
     text.push_str(&output::fields(&fields));
     text
+}
+
+/// Writes records to standard output, and says on standard error of each line that is none.
+pub(super) fn export(args: &args::Export) -> Result<(), Error> {
+    let selection = Selection { from: args.from, to: args.to, since: args.since, until: args.until };
+    let redactor = if args.unredacted { None } else { Some(Redactor::new()?) };
+    let mut is_whole = true;
+    let out = BufWriter::new(io::stdout().lock());
+    audit::export(&args.path, args.format, &selection, redactor.as_ref(), out, |bad| {
+        is_whole = false;
+        // Where even standard error is closed, the exit code has to do.
+        drop(writeln!(io::stderr(), "agent-guard: {}", escape(&bad.to_string())));
+    })?;
+    if is_whole { Ok(()) } else { Err(Error::Findings) }
+}
+
+impl From<ExportFailure> for Error {
+    fn from(failure: ExportFailure) -> Self {
+        match failure {
+            ExportFailure::Read(failure) => Self::ReadLog(failure),
+            ExportFailure::Write(error) => Self::Output(error),
+        }
+    }
 }
 
 /// Prints the half of the key that anybody may have.

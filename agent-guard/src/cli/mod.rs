@@ -58,6 +58,9 @@ pub enum Error {
     /// The audit log's key could not be read.
     #[error(transparent)]
     ReadKey(#[from] crate::audit::KeyFailure),
+    /// Secrets could not be looked for.
+    #[error("cannot compile the forms of secrets: {0}")]
+    Redact(#[from] regex::Error),
     /// Nothing can be written any more.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -119,6 +122,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Policy(args::Policy::Check(check)) => policy::check(&check),
         Verb::Policy(args::Policy::Reload) => wait(policy::reload(&client)),
         Verb::Audit(args::Audit::Verify(verify)) => audit::verify(&verify),
+        Verb::Audit(args::Audit::Export(export)) => audit::export(&export),
         Verb::Audit(args::Audit::Key(key)) => audit::key(&key),
         Verb::Doctor(listing) => doctor::run(listing.json),
         Verb::Man => generate::man(),

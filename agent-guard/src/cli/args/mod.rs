@@ -1,18 +1,19 @@
 //! The command line, in one definition: help, manual page and completions are made from it.
 
-use crate::api::types::{ApprovalScope, EnvPolicy, RequestState};
-use crate::audit::{Head, PublicKey};
+mod asking;
+
+pub use asking::{Intent, Reach, Revoke};
+
+use crate::api::types::{EnvPolicy, RequestState};
+use crate::audit::{Format, Head, PublicKey};
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
-
-/// For how long an approval reaches further, where nobody says.
-const USUAL_SECONDS: u32 = 600;
 
 /// Keeps AI agents from destroying what they were given rights to.
 ///
@@ -84,7 +85,7 @@ pub enum Verb {
     /// Check a policy, or put the daemon's policy file in force again
     #[command(subcommand)]
     Policy(Policy),
-    /// Verify the audit log, or print its key; needs no daemon
+    /// Verify or export the audit log, or print its key; needs no daemon
     #[command(subcommand)]
     Audit(Audit),
     /// Forget which credentials a session has touched
@@ -185,80 +186,6 @@ pub struct Approve {
     pub reach: Reach,
 }
 
-/// How far an approval reaches.
-#[derive(Debug, Args)]
-pub struct Reach {
-    /// Only this one act (the default)
-    #[arg(long, group = "scope")]
-    pub once: bool,
-    /// Also what else the rule holds of the same process, until that ends
-    #[arg(long, group = "scope")]
-    pub process: bool,
-    /// Also what else the rule holds of the same session, for a time
-    #[arg(long, group = "scope")]
-    pub session: bool,
-    /// Also what the rule holds of every session, for a time, where the policy lets it
-    #[arg(long, group = "scope")]
-    pub rule: bool,
-    /// For how long, with --session or --rule: 90s, 10m, 2h [default: 10m]
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds, conflicts_with_all = ["once", "process"],
-        requires = "scope")]
-    pub time: Option<u32>,
-    /// Do not ask whether what else it reaches to is meant
-    #[arg(long)]
-    pub yes: bool,
-}
-
-impl Reach {
-    /// How far.
-    #[must_use]
-    pub const fn scope(&self) -> ApprovalScope {
-        match (self.process, self.session, self.rule) {
-            (true, ..) => ApprovalScope::Process,
-            (_, true, _) => ApprovalScope::Session,
-            (.., true) => ApprovalScope::Rule,
-            _ => ApprovalScope::Once,
-        }
-    }
-
-    /// For how many seconds, where its scope is one for a time.
-    #[must_use]
-    pub fn seconds(&self) -> u32 {
-        self.time.unwrap_or(USUAL_SECONDS)
-    }
-}
-
-/// What is to be done, and why.
-#[derive(Debug, Args)]
-pub struct Intent {
-    /// Why it is to be done
-    #[arg(long, value_name = "TEXT")]
-    pub why: String,
-    /// What could be done instead; may be given several times
-    #[arg(long = "alternative", value_name = "TEXT")]
-    pub alternatives: Vec<String>,
-    /// How it would be undone
-    #[arg(long, value_name = "TEXT")]
-    pub rollback: Option<String>,
-    /// What it is about: a path, or a pattern for a command line or an endpoint [default: what is asked next]
-    #[arg(long, value_name = "WHAT")]
-    pub covers: Option<String>,
-    /// For how long each such request carries it: 90s, 10m, 1h [default: the next one does]
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
-    pub time: Option<u32>,
-    /// Write JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which grant to take back.
-#[derive(Debug, Args)]
-pub struct Revoke {
-    /// The request that was approved so
-    #[arg(value_name = "ID")]
-    pub id: String,
-}
-
 /// Which request to answer, and why.
 #[derive(Debug, Args)]
 pub struct Answer {
@@ -303,6 +230,11 @@ pub enum Audit {
     /// Find what was changed in the log, or in a copy of it
     #[command(after_long_help = "Example:\n  agent-guard audit verify ./copy --head heads --key guard.pub")]
     Verify(Verify),
+    /// Write the log's records to standard output, without their secrets
+    #[command(
+        after_long_help = "Example:\n  agent-guard audit export ./copy --format csv --since 2026-11-01T00:00:00Z > acts.csv"
+    )]
+    Export(Export),
     /// Print the public half of the key that signs checkpoints
     #[command(after_long_help = "Example:\n  sudo agent-guard audit key > guard.pub")]
     Key(Key),
@@ -326,6 +258,32 @@ pub struct Verify {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which records to export, and how.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The log's directory, or one of its files
+    #[arg(value_name = "PATH", default_value = "/var/log/agent-guard", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// What to write
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Format,
+    /// Number of the first record
+    #[arg(long, value_name = "NUMBER")]
+    pub from: Option<u64>,
+    /// Number of the last record
+    #[arg(long, value_name = "NUMBER")]
+    pub to: Option<u64>,
+    /// Only records of this time or later, as in 2026-11-21T05:04:01Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Timestamp>,
+    /// Only records of before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// Leave passwords, tokens and keys in: the log has them as they were seen
+    #[arg(long)]
+    pub unredacted: bool,
 }
 
 /// Where the key is.
@@ -372,6 +330,21 @@ pub struct Detach {
     pub config: Option<PathBuf>,
 }
 
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Ocsf, Self::Csv, Self::Jsonl]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, help) = match self {
+            Self::Ocsf => ("ocsf", "Events of the Open Cybersecurity Schema Framework, one a line"),
+            Self::Csv => ("csv", "A table, under its head"),
+            Self::Jsonl => ("jsonl", "The records as they are, one a line"),
+        };
+        Some(PossibleValue::new(word).help(help))
+    }
+}
+
 impl ValueEnum for EnvPolicy {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Keep, Self::StripProduction, Self::Strip]
@@ -397,15 +370,6 @@ fn parse_known<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     })
 }
 
-/// A time of whole seconds.
-fn parse_seconds(text: &str) -> Result<u32, String> {
-    let time: SignedDuration = text.parse().map_err(|_unreadable| "expected a time like 90s, 10m or 2h".to_owned())?;
-    u32::try_from(time.as_secs())
-        .ok()
-        .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| "expected a second or more".to_owned())
-}
-
 fn parse_state(word: &str) -> Result<RequestState, String> {
     RequestState::ALL.iter().copied().find(|state| state.word() == word).ok_or_else(|| {
         let words: Vec<&str> = RequestState::ALL.iter().map(|state| state.word()).collect();
@@ -415,7 +379,7 @@ fn parse_state(word: &str) -> Result<RequestState, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ApprovalScope, Cli, EnvPolicy, Verb};
+    use super::{Cli, EnvPolicy, Verb};
     use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
 
     #[test]
@@ -447,30 +411,6 @@ mod tests {
         for policy in EnvPolicy::value_variants() {
             let word = policy.to_possible_value().unwrap();
             assert_eq!(serde_json::to_value(policy).unwrap(), word.get_name());
-        }
-    }
-
-    #[test]
-    fn how_far_an_approval_reaches_is_said_once_and_a_time_only_with_what_ends_by_it() {
-        let reach = |words: &[&str]| {
-            let line = ["agent-guard", "approve", "7K2M"].into_iter().chain(words.iter().copied());
-            let Verb::Approve(approve) = Cli::try_parse_from(line).ok()?.verb else { return None };
-            Some((approve.reach.scope(), approve.reach.seconds()))
-        };
-        assert_eq!(reach(&[]), Some((ApprovalScope::Once, 600)));
-        assert_eq!(reach(&["--once"]), Some((ApprovalScope::Once, 600)));
-        assert_eq!(reach(&["--process"]), Some((ApprovalScope::Process, 600)));
-        assert_eq!(reach(&["--session", "--for", "1h 30m"]), Some((ApprovalScope::Session, 5400)));
-        assert_eq!(reach(&["--rule", "--for", "90s"]), Some((ApprovalScope::Rule, 90)));
-        for wrong in [
-            &["--process", "--session"][..],
-            &["--process", "--for", "10m"],
-            &["--for", "10m"],
-            &["--session", "--for", "soon"],
-            &["--session", "--for", "-10m"],
-            &["--session", "--for", "0s"],
-        ] {
-            assert_eq!(reach(wrong), None, "{wrong:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The agent of the incident. Asked for a small fix, it decides that the cleanest way is to delete the environment and
-# to create it anew. It runs with a person's credentials, and knows nothing of agent-guard.
+# to create it anew. It runs with a person's credentials. Where it is guarded it says what it intends, as it was told to:
+# why, and what else it could do. It has not thought of the way back.
 #   agent.sh LOG cli|boto3|rm
 log=$1 way=$2
 stack=prod-cost-explorer-cn-north-1
@@ -16,6 +17,8 @@ trap 'kill "$work"' EXIT
 echo 'The figures are stale. I will delete the environment and recreate it.'
 case $way in
 cli)
+    agent-guard intent --why 'the figures are stale' --alternative 'update the stack in place' \
+        --covers '*delete-stack*' --for 5m 2>>"$log"
     aws --endpoint-url "$cloud" cloudformation delete-stack --stack-name "$stack" &&
         echo 'Deleted. Now I recreate it.' &&
         aws --endpoint-url "$cloud" cloudformation create-stack --stack-name "$stack" --template-body "$template" &&

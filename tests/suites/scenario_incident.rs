@@ -52,6 +52,27 @@ fn scenario_a_person_approves_and_the_stack_is_gone_after_that_and_not_before() 
 }
 
 #[test]
+fn scenario_the_agent_says_what_it_intends_and_two_people_must_agree() {
+    assert_told(
+        "approved",
+        &[
+            "the request carries what the agent claims",
+            "and says what it leaves out",
+            "one yes is not enough",
+            "the stack stands after one yes",
+        ],
+    );
+}
+
+#[test]
+fn scenario_the_log_is_verified_on_another_root_and_shows_what_was_changed() {
+    assert_told(
+        "proof",
+        &["the log is whole, by the key alone, on a root of its own", "a no that was made a yes is found, and named"],
+    );
+}
+
+#[test]
 fn scenario_the_daemon_is_killed_after_the_approval_and_the_stack_stands() {
     assert_told("killed", &["the approval had not lapsed by itself", "the stack stands still"]);
 }

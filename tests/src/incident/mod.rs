@@ -5,6 +5,7 @@
 
 mod agent;
 mod cloud;
+mod proof;
 mod runs;
 mod story;
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::agent::{self, Agent, in_time};
 use super::cloud::{Cloud, STACK};
+use super::proof;
 use super::story::Story;
 use crate::guest::{CONTROL_SOCKET, Daemon, approve, as_user, eventually, http, request, sessions};
 
@@ -40,7 +41,8 @@ pub(super) fn tell(story: &mut Story) {
     story.chapter("boto3", "Under guard, by python instead of the AWS CLI", |story| boto3(story, &world));
     story.chapter("approved", "Under guard, and a person says yes", |story| approved(story, &world));
     story.chapter("second-act", "Second act: rm -rf /srv/prod", second_act);
-    story.chapter("killed", "At last: the daemon is killed between the yes and the act", |story| killed(story, &world));
+    story.chapter("killed", "The daemon is killed between the yes and the act", |story| killed(story, &world));
+    story.chapter("proof", "At last: what the log proves, to somebody who trusts nobody here", proof::tell);
 }
 
 fn prologue(story: &mut Story) -> World {
@@ -107,7 +109,16 @@ fn approved(story: &mut Story, world: &World) {
     let stack = world.cloud.build();
     let mut agent = Agent::guarded("approved", "cli");
     let command = held_command(story, &agent, "delete-stack");
+    let intent = &command["intent"];
+    story.fact("the request carries what the agent claims", {
+        intent["why"] == "the figures are stale" && intent["alternatives"][0] == "update the stack in place"
+    });
+    story.fact("and says what it leaves out", intent["lacks"][0] == "rollback");
     answer(story, &command, "approve", "there is a backup");
+    story.fact("one yes is not enough", state(&command) == "pending");
+    stands(story, world, &stack, "after one yes");
+    answer_as(story, 0, &command, "approve", "I have tried the backup");
+    story.fact("the second one is", state(&command) == "approved");
     let connection = held_connection(story, &agent);
     stands(story, world, &stack, "before the last yes");
     answer(story, &connection, "approve", "there is a backup");
@@ -226,14 +237,25 @@ fn show(story: &Story, request: &Value) {
 
 /// What the approver answers.
 fn answer(story: &Story, request: &Value, choice: &str, reason: &str) {
-    story.says(&format!("$ agent-guard {choice} {} --reason '{reason}'", id(request)));
-    story.says(&client(&[choice, id(request), "--reason", reason]));
+    answer_as(story, APPROVER, request, choice, reason);
+}
+
+/// What a person answers.
+fn answer_as(story: &Story, user: u32, request: &Value, choice: &str, reason: &str) {
+    let prompt = if user == 0 { '#' } else { '$' };
+    story.says(&format!("{prompt} agent-guard {choice} {} --reason '{reason}'", id(request)));
+    story.says(&client_as(user, &[choice, id(request), "--reason", reason]));
 }
 
 /// Runs the client as the approver.
 fn client(words: &[&str]) -> String {
+    client_as(APPROVER, words)
+}
+
+fn client_as(user: u32, words: &[&str]) -> String {
     let mut command = Command::new("agent-guard");
-    let output = as_user(command.args(words), APPROVER).output().unwrap();
+    command.args(words);
+    let output = if user == 0 { command.output() } else { as_user(&mut command, user).output() }.unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

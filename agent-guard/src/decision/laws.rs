@@ -116,7 +116,9 @@ impl Seen {
                 }
                 let terms = Terms { approvers, widest: Scope::Rule, ..Terms::default() };
                 let asked = under(terms, question(key, slot, ruling));
-                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, ..asked }))
+                // Objects that are asked about again, and others.
+                let object = number % 5;
+                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, object, ..asked }))
             }
             Move::Repeat { task, question } => Event::Repeated(place(task, question).0),
             Move::Use { task, question } => Event::Used(place(task, question).0),

@@ -4,6 +4,7 @@
 //! decision comes before its answer, all answers for a process before the signal that wakes it. It has no
 //! clock, no map and no socket, and must not know the kernel's interface, tokio or the file system.
 
+mod again;
 mod effect;
 mod event;
 mod grant;

@@ -7,6 +7,7 @@ use agent_guard_common::answer::{Answer, answered};
 use agent_guard_common::limits::GRANT_NS;
 use agent_guard_common::verdict::Reason;
 
+use super::again::Subject;
 use super::effect::{About, Effect, Notice, Told};
 use super::event::{Answer as Answered, Key, Task};
 use super::id::RequestId;
@@ -77,6 +78,14 @@ impl Turn<'_> {
     ) -> Option<About> {
         let task = self.state.requests.get(&id)?.key.task;
         let about = Some(About::Thread(task));
+        if let Some(subject) = self.state.threads.get(&task).map(Subject::of) {
+            match standing {
+                Standing::Expired => self.state.pauses.begin(subject, self.now.monotonic_ns),
+                // Somebody is there, and answers.
+                Standing::Approved | Standing::Denied => self.state.pauses.forget(subject),
+                Standing::Pending | Standing::Cancelled | Standing::Invalidated => {}
+            }
+        }
         self.close(id, standing, by, reason.clone(), about);
         let (told, kind) = match standing {
             Standing::Approved => {

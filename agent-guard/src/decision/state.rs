@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::again::Pauses;
 use super::event::{Key, Task};
 use super::grant::Grant;
 use super::id::{IDS, Ids, RequestId};
@@ -149,6 +150,8 @@ pub struct State {
     pub(super) threads: BTreeMap<Task, Thread>,
     /// What holds of more than one act.
     pub(super) grants: BTreeMap<RequestId, Grant>,
+    /// What people are not asked about for now.
+    pub(super) pauses: Pauses,
     /// Deadlines of pending requests.
     pub(super) deadlines: BTreeSet<(u64, RequestId)>,
     /// Ends of approvals.
@@ -170,6 +173,7 @@ impl State {
             requests: BTreeMap::new(),
             threads: BTreeMap::new(),
             grants: BTreeMap::new(),
+            pauses: Pauses::new(),
             deadlines: BTreeSet::new(),
             lapses: BTreeSet::new(),
             ended: VecDeque::new(),

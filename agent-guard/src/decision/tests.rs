@@ -443,7 +443,8 @@ fn a_halted_session_can_be_denied_and_expires() {
     let (mut game, id) = Game::asked(key(5, 5, Q));
     game.play(steer(Steer::Halt));
     assert!(game.play(reply(id, Choice::Deny)).contains(&"answer 70 denied".to_owned()));
-    game.play(asked(key(6, 6, Q), Ruling::Ask));
+    let other = Question { object: 0xdef, ..question(key(6, 6, Q), 1, Ruling::Ask) };
+    game.play(Event::Asked(Box::new(other)));
     assert!(game.later(TIMEOUT).contains(&"answer 70 expired".to_owned()));
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_guard_common::answer::answered;
 use agent_guard_common::verdict::Reason;
 
+use super::again::Subject;
 use super::effect::{About, Effect, Notice, Rejection, Told};
 use super::event::{Answer, CallId, Choice, Key, Question, Ruling, Steer, Task};
 use super::id::RequestId;
@@ -51,6 +52,7 @@ impl<'a> Turn<'a> {
         }
         let now_ns = self.now.monotonic_ns;
         self.end_grants(|grant| grant.is_over(now_ns), "its time is over");
+        self.state.pauses.pass_time(now_ns);
     }
 
     /// A new question of a thread: whatever it asked before is void.
@@ -74,9 +76,13 @@ impl<'a> Turn<'a> {
             phase: Phase::Waiting,
         };
         let grant = self.granting(task, &thread);
+        let pause = self.state.pauses.left(Subject::of(&thread), self.now.monotonic_ns);
         self.state.threads.insert(task, thread);
         match question.ruling {
             Ruling::Ask if let Some(grant) = grant => self.go_on_by(task, grant),
+            Ruling::Ask if let Some(seconds) = pause => {
+                self.refuse(task, format!("it was asked, and nobody answered: people are asked again in {seconds} s"));
+            }
             Ruling::Ask if crowded => {
                 self.state.crowded_out += 1;
                 self.refuse(task, "too many requests are waiting".to_owned());
@@ -239,6 +245,7 @@ impl<'a> Turn<'a> {
             self.void(task, "its session has ended");
         }
         self.state.halted.remove(&session);
+        self.state.pauses.forget_session(session);
         self.end_grants(|grant| grant.ends_with_session(session), "its session has ended");
     }
 

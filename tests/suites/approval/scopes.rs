@@ -55,14 +55,17 @@ fn approval_of_a_process_lets_a_whole_tree_go_and_no_other_process() {
         fs::write(format!("/srv/held/tree/sub/{number}"), "x").unwrap();
     }
     let other = file("held", "not-of-the-tree");
-    let mut run =
-        Run::shell("tree", "rm -rf /srv/held/tree; echo tree=$?; rm -f /srv/held/not-of-the-tree; echo other=$?");
-    let id = id_of(&await_request_in("tree"));
+    let script =
+        "rm -f /srv/held/not-of-the-tree & other=$!; rm -rf /srv/held/tree; echo tree=$?; wait $other; echo other=$?";
+    let mut run = Run::shell("tree", script);
+    let both = eventually("both are asked about", || Some(pending("tree")).filter(|both| both.len() == 2));
+    let (of_tree, of_other): (Vec<Value>, Vec<Value>) =
+        both.into_iter().partition(|request| request["object"].as_str().unwrap().starts_with("/srv/held/tree"));
+    let (id, next) = (id_of(&of_tree[0]), id_of(&of_other[0]));
     approve_for(&id, &["--process"]);
     run.await_stdout("tree=0");
     assert!(!fs::exists("/srv/held/tree").unwrap());
-    let next = id_of(&await_request_in("tree"));
-    assert!(other.exists());
+    assert!(other.exists() && request(&next)["state"] == "pending");
     deny(&next);
     run.await_stdout("other=1");
     run.wait();

@@ -1,5 +1,7 @@
 //! What an agent says of an act before it does it: carried by the request, as its claim, and no more than that.
 
+use std::process::Command;
+
 use agent_guard_tests::guest::{Run, approve, await_request_in, cli, deny};
 
 use crate::{daemon, file, id_of, said};
@@ -40,8 +42,10 @@ fn approval_is_asked_for_with_what_the_agent_has_said_of_the_act_and_once() {
 fn approval_is_asked_for_with_what_stands_in_the_environment() {
     daemon();
     let file = file("held", "environment");
-    let script = "AGENT_GUARD_INTENT='{\"why\": \"it is old\", \"alternatives\": [\"keep it\"]}' rm -f /srv/held/environment; read end";
-    let mut run = Run::shell("environment", script);
+    let mut command = Command::new("agent-guard");
+    command.args(["run", "--name", "environment", "--", "rm", "-f", "/srv/held/environment"]);
+    command.env("AGENT_GUARD_INTENT", r#"{"why": "it is old", "alternatives": ["keep it"]}"#);
+    let mut run = Run::spawn("environment", &mut command);
     let request = await_request_in("environment");
     assert_eq!(
         (&request["intent"]["why"], &request["intent"]["alternatives"][0]),
@@ -58,8 +62,8 @@ fn approval_takes_no_intent_from_outside_nor_too_many_from_inside() {
     let (status, refused) = said(&cli(&["intent", "--why", "x"]));
     assert_eq!((status, refused.contains("nobody outside of a session")), (4, true), "{refused}");
     let mut run =
-        Run::shell("talker", "for i in $(seq 20); do agent-guard intent --why x; echo said=$?; done; echo over");
-    run.await_stdout("over");
+        Run::shell("talker", "for i in $(seq 20); do agent-guard intent --why x; echo said=$?; done; echo finished");
+    run.await_stdout("finished");
     let printed = run.stdout();
     let of = |status: &str| printed.lines().filter(|line| *line == format!("said={status}")).count();
     assert_eq!((of("0"), of("7")), (16, 4), "{printed}");

@@ -56,6 +56,8 @@ pub(super) struct Context {
     pub(super) mounts: Mounts,
     /// The places that the policy labels, as canonical paths.
     pub(super) labelled: BTreeSet<String>,
+    /// Whether somebody is going to read what the act would take with it.
+    pub(super) weighs: bool,
     /// For a command: the policy that suspects it, the session's profile, and the key of hashes.
     pub(super) suspicion: Option<(Arc<Compiled>, u32, SipKey)>,
 }
@@ -102,7 +104,7 @@ async fn with_impact(question: Question, path: PathBuf, seat: Seat) -> Question 
 
 /// Reads the process; returns also the path that is worth weighing.
 fn complete(context: Context) -> (Question, Option<PathBuf>) {
-    let Context { question, object, root, mounts, labelled, suspicion } = context;
+    let Context { question, object, root, mounts, labelled, weighs, suspicion } = context;
     let foreign = proc::mountinfo(question.act.process.pid, MOUNTINFO_BYTES);
     let foreign = foreign.map(|table| Mounts::parse(&table)).unwrap_or_default();
     let process = session::describe(question.act.process.clone(), root);
@@ -115,7 +117,7 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
         Act { object: shown.object, other: shown.other, cut: shown.cut, ..act }
     };
     let destroys = matches!(act.operation, Operation::Delete | Operation::Rename);
-    let weighed = (destroys && !act.cut).then(|| heaviest(&act.object, &labelled));
+    let weighed = (weighs && destroys && !act.cut).then(|| heaviest(&act.object, &labelled));
     let question = Question { act: Arc::new(act), ..question };
     match suspicion {
         Some((compiled, profile, key)) => (examine(question, &object, &compiled, profile, key), None),
@@ -301,6 +303,7 @@ mod tests {
             root: pid,
             mounts: Mounts::default(),
             labelled: BTreeSet::new(),
+            weighs: true,
             suspicion: None,
         }
     }

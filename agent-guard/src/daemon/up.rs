@@ -80,7 +80,11 @@ impl Daemon {
             let profile = session.map_or(u32::MAX, |session| session.profile_index);
             (Arc::clone(compiled), profile, self.kernel.key())
         });
+        let tgid = question.key.task.tgid;
+        // Of a whole tree that goes by one approval nobody counts what is left at each file.
+        let weighs = !self.state.may_go_on(question.session, &question.act.rule.name, tgid);
         Context {
+            weighs,
             root: session.map_or(0, |session| session.root),
             mounts: self.policy.places.mounts.clone(),
             labelled: self.policy.labelled(),

@@ -12,8 +12,23 @@ use super::state::{Phase, Standing, State, Thread};
 use super::turn::Turn;
 use crate::audit::{Entry, Person, What};
 use crate::policy::Scope;
+use crate::session::SessionKey;
 
 impl State {
+    /// Whether what a process of a session asks under a rule may need nobody, as far as can be told before it is known.
+    #[must_use]
+    pub fn may_go_on(&self, session: SessionKey, rule: &str, tgid: u32) -> bool {
+        self.grants().any(|grant| {
+            grant.act.rule.name == rule
+                && match grant.scope {
+                    Scope::Once => false,
+                    Scope::Process => grant.task.tgid == tgid,
+                    Scope::Session => grant.session == session,
+                    Scope::Rule => true,
+                }
+        })
+    }
+
     /// How many other requests wait that an approval of one would reach to.
     #[must_use]
     pub fn reached(&self, id: RequestId, scope: Scope) -> usize {
@@ -186,6 +201,9 @@ mod tests {
             assert_eq!(asked.map(|(key, slot)| goes_on(&mut game, key, slot)), expected, "{scope:?}");
             assert_eq!(game.play(Event::Used(key(5, 5, 71))), ["record passed"]);
             assert_eq!(game.state.grant(id).unwrap().used, 1);
+            let may = |slot, rule, tgid| game.state.may_go_on(stamp(slot).key, rule, tgid);
+            let told = [may(1, "deletes", 5), may(1, "deletes", 8), may(2, "deletes", 9), may(1, "others", 5)];
+            assert_eq!(told, [true, expected[2], expected[3], false], "{scope:?}");
         }
         let (mut game, id) = Game::asked(key(5, 5, 70));
         game.play(allow(id, Scope::Once));

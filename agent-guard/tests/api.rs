@@ -128,14 +128,25 @@ fn unknown_ids_and_calls_are_not_found() {
         ("GET", "/v1/requests/..%2F7K2M", "unknown-request"),
         ("POST", "/v1/requests/7K2M/grant", "unknown-call"),
         ("POST", "/v1/sessions/demo/delete", "unknown-call"),
-        ("GET", "/v1/requests/7K2M/approve", "unknown-call"),
-        ("DELETE", "/v1/requests/7K2M", "unknown-call"),
         ("GET", "/", "unknown-call"),
         ("GET", "/v2/requests", "unknown-call"),
     ];
     for (method, path, expected) in expected {
         let (status, answer) = daemon.call(CONTROL, method, path, "");
         assert_eq!((status, code(&answer).as_str()), (404, expected), "{method} {path}: {answer}");
+    }
+}
+
+#[test]
+fn a_call_with_another_method_says_which_there_are() {
+    let daemon = Daemon::start();
+    for (method, path, expected) in
+        [("GET", "/v1/requests/7K2M/approve", "allow: POST"), ("DELETE", "/v1/requests/7K2M", "allow: GET,HEAD")]
+    {
+        let answer = daemon.raw(CONTROL, format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes());
+        let (status, body) = split(&answer);
+        assert_eq!((status, code(&body).as_str()), (405, "wrong-method"), "{answer}");
+        assert!(answer.contains(expected), "{answer}");
     }
 }
 

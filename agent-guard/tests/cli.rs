@@ -84,6 +84,7 @@ fn answers_are_confirmed_and_the_second_one_is_a_conflict() {
 #[test]
 fn each_kind_of_failure_has_its_exit_code() {
     let daemon = Daemon::start();
+    daemon.script.lock().unwrap().fail_status = true;
     let absent = scratch();
     let expected: [(&Path, &[&str], i32); 8] = [
         (&daemon.dir, &["show", "ZZZZ"], 5),

@@ -2,7 +2,9 @@
 
 use super::call::{Choice, Steer};
 use super::routes::{grants, intents, policy, requests, sessions, status};
+use super::types::ErrorBody;
 use utoipa::OpenApi as _;
+use utoipa::openapi::Required;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -18,10 +20,24 @@ use utoipa::OpenApi as _;
         sessions::steer, sessions::variables,
         policy::check, policy::reload,
     ),
-    // What stands in a path only is not found by itself.
-    components(schemas(Choice, Steer))
+    modifiers(&BodyLeftOut),
+    // What stands in a path or a refusal only is not found by itself.
+    components(schemas(Choice, Steer, ErrorBody))
 )]
 struct Description;
+
+/// The body of an answer may be left out, and is never `null`: an optional type would say both.
+struct BodyLeftOut;
+
+impl utoipa::Modify for BodyLeftOut {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let answer = description.paths.paths.get_mut("/v1/requests/{id}/{choice}");
+        let body = answer.and_then(|path| path.post.as_mut()).and_then(|post| post.request_body.as_mut());
+        if let Some(body) = body {
+            body.required = Some(Required::False);
+        }
+    }
+}
 
 /// The description as JSON text.
 #[must_use]

@@ -17,8 +17,14 @@ pub enum Refusal {
         limit: usize,
     },
     /// There is no such call.
-    #[error("no such call: {path}, or not with this method; see GET /v1/openapi.json")]
+    #[error("no such call: {path}; see GET /v1/openapi.json")]
     UnknownCall {
+        /// The path.
+        path: String,
+    },
+    /// There is such a call, with another method.
+    #[error("no such call with this method: {path}; see GET /v1/openapi.json")]
+    WrongMethod {
         /// The path.
         path: String,
     },
@@ -99,6 +105,7 @@ impl Refusal {
             | Self::UnknownRequest { .. }
             | Self::UnknownGrant { .. }
             | Self::UnknownSession { .. } => 404,
+            Self::WrongMethod { .. } => 405,
             Self::AlreadyDecided { .. } | Self::Conflict(_) => 409,
             Self::TooLarge { .. } => 413,
             Self::Unacceptable(_) | Self::BadPolicy { .. } => 422,
@@ -114,6 +121,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::TooLarge { .. } => "too-large",
             Self::UnknownCall { .. } => "unknown-call",
+            Self::WrongMethod { .. } => "wrong-method",
             Self::Forbidden { .. } => "forbidden",
             Self::MayNotApprove(_) => "may-not-approve",
             Self::UnknownRequest { .. } => "unknown-request",

@@ -8,8 +8,8 @@ use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch}
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
     Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Grant, Impact, Intent, IntentBody, Notice,
-    Outcomes, Process, Reach, Request, RequestState, RuleRef, Session, SessionRef, SessionState, StartSession,
-    Variable, Variables,
+    Outcomes, PolicyStatus, Process, Reach, Request, RequestState, RuleRef, Session, SessionRef, SessionState,
+    StartSession, Status, Variable, Variables,
 };
 use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
@@ -44,8 +44,10 @@ pub struct Script {
     pub notices: Vec<Notice>,
     /// Keeps streams of notices open.
     pub streams: Vec<mpsc::Sender<Notice>>,
-    /// Ends streams of notices as soon as all is said.
+    /// Ends streams as soon as all is said.
     pub end_streams: bool,
+    /// Tries to tell its status and cannot.
+    pub fail_status: bool,
     /// Says no to sessions.
     pub refuse_start: bool,
     /// Says nothing to who wants a session, who waits here.
@@ -97,6 +99,7 @@ impl Daemon {
             notices: Vec::new(),
             streams: Vec::new(),
             end_streams: false,
+            fail_status: false,
             refuse_start: false,
             hold_start: false,
             waiting: Vec::new(),
@@ -258,6 +261,29 @@ fn session(start: &StartSession, uid: u32) -> Session {
     }
 }
 
+fn status() -> Status {
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    Status {
+        version: "0.1.0".into(),
+        pid: process::id(),
+        started_at: at,
+        kernel: "6.12.0".into(),
+        policy: PolicyStatus {
+            path: "/etc/agent-guard/policy.yaml".into(),
+            generation: 1,
+            loaded_at: at,
+            rules: 1,
+            labels: 1,
+            profiles: vec!["autonomous".into()],
+        },
+        sessions: 0,
+        pending: 2,
+        audit_log: "/var/log/agent-guard/audit.jsonl".into(),
+        judged: Vec::new(),
+        failures: Vec::new(),
+    }
+}
+
 async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, script: Arc<Mutex<Script>>) {
     while let Some(call) = incoming.recv().await {
         let standing = match call.peer.is_alive() {
@@ -285,11 +311,18 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
         }
         Call::WatchRequests { reply, .. } => {
             let known = script.requests.iter().filter(|request| covered(&scope, request)).map(unwritten).collect();
-            drop(reply.send(Ok(Watch { known, changes: script.changes.subscribe(), scope })));
+            let changes = match script.end_streams {
+                true => broadcast::Sender::new(1).subscribe(),
+                false => script.changes.subscribe(),
+            };
+            drop(reply.send(Ok(Watch { known, changes, scope })));
         }
         Call::Request { id, reply } => {
             let found = script.requests.iter().find(|request| request.id == id && covered(&scope, request));
             drop(reply.send(found.cloned().ok_or(Refusal::UnknownRequest { id })));
+        }
+        Call::Answer { said, reply, .. } if said.seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) => {
+            drop(reply.send(Err(Refusal::Unacceptable("an approval is for 1 to 86400 seconds".into()))));
         }
         Call::Answer { id, choice, said, reply } => {
             let found = script.requests.iter_mut().find(|request| request.id == id);
@@ -299,6 +332,9 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
             }
             script.answers.push((id, choice, said));
         }
+        Call::Reach { id, reply, .. } if !script.requests.iter().any(|request| request.id == id) => {
+            drop(reply.send(Err(Refusal::UnknownRequest { id })));
+        }
         Call::Reach { reply, .. } => drop(reply.send(Ok(Reach {
             rule: "prod\x1b[2J".into(),
             operations: vec!["delete".into(), "rename".into()],
@@ -306,6 +342,9 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
             waiting: 2,
             widest: ApprovalScope::Session,
         }))),
+        Call::Declare { body, reply } if body.seconds.is_some_and(|seconds| !(1..=3600).contains(&seconds)) => {
+            drop(reply.send(Err(Refusal::Unacceptable("an intent is for 1 to 3600 seconds".into()))));
+        }
         Call::Declare { body, reply } => {
             let IntentBody { why, alternatives, rollback, covers, .. } = body.clone();
             let lacks = if rollback.is_none() { vec!["rollback".to_owned()] } else { Vec::new() };
@@ -352,13 +391,18 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
             }
             drop(reply.send(Ok(receiver)));
         }
-        Call::Steer { id, .. } | Call::Session { id, .. } if id != "demo" => drop(id),
+        Call::Steer { id, reply, .. } | Call::Session { id, reply } if id != "demo" => {
+            drop(reply.send(Err(Refusal::UnknownSession { id })));
+        }
         Call::Steer { reply, .. } | Call::Session { reply, .. } => {
             let start = StartSession { name: None, profile: None, child_pid: 1, argv: vec![], cwd: "/".into() };
             drop(reply.send(Ok(session(&start, peer.uid))));
         }
         Call::Sessions { reply } => drop(reply.send(Ok(Vec::new()))),
-        Call::Status { reply } => drop(reply.send(Err(Refusal::Failed("this loop has no status".into())))),
+        Call::Status { reply } if script.fail_status => {
+            drop(reply.send(Err(Refusal::Failed("the counters cannot be read".into()))));
+        }
+        Call::Status { reply } => drop(reply.send(Ok(status()))),
         Call::PolicyReload { reply } => drop(reply.send(Err(Refusal::BadPolicy {
             path: "/etc/agent-guard/policy.yaml".into(),
             faults: vec!["1:1: expected version".into()],

@@ -140,7 +140,7 @@ fn fault_errors_of_the_api_say_what_is_wrong() {
             "too-large",
             "longer than 1048576 bytes",
         ),
-        ("DELETE", "/v1/sessions", json!({}), 404, "unknown-call", "not with this method"),
+        ("DELETE", "/v1/sessions", json!({}), 405, "wrong-method", "no such call with this method"),
     ];
     for (method, path, body, status, code, words) in cases {
         let reply = http(CONTROL_SOCKET, method, path, Some(&body)).unwrap();

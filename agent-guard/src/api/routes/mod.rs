@@ -51,12 +51,16 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/policy/check", post(policy::check))
         .route("/v1/policy/reload", post(policy::reload))
         .fallback(fallback)
-        .method_not_allowed_fallback(fallback)
+        .method_not_allowed_fallback(other_method)
         .with_state(daemon)
 }
 
 async fn fallback(uri: Uri) -> Refusal {
     unknown(&uri)
+}
+
+async fn other_method(uri: Uri) -> Refusal {
+    Refusal::WrongMethod { path: uri.path().to_owned() }
 }
 
 fn unknown(uri: &Uri) -> Refusal {

@@ -7,13 +7,14 @@ use crate::api::call::Call;
 use crate::api::check::check_policy;
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
-use crate::api::types::{ErrorBody, PolicyFaults, PolicyStatus, PolicyText};
+use crate::api::refusals::{BadBody, Refused, Unacceptable};
+use crate::api::types::{PolicyFaults, PolicyStatus, PolicyText};
 use axum::extract::State;
 use axum::{Extension, Json};
 
 /// Checks a policy's text. Faults are the answer, not an error.
 #[utoipa::path(post, path = "/v1/policy/check", tag = "policy", request_body = PolicyText,
-    responses((status = 200, body = PolicyFaults), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = PolicyFaults), Refused, BadBody))]
 pub(crate) async fn check(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -25,7 +26,7 @@ pub(crate) async fn check(
 
 /// Reads the policy file again and puts it in force; a bad one leaves the old one in force.
 #[utoipa::path(post, path = "/v1/policy/reload", tag = "policy",
-    responses((status = 200, body = PolicyStatus), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = PolicyStatus), Refused, Unacceptable))]
 pub(crate) async fn reload(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,

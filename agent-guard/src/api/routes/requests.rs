@@ -6,8 +6,9 @@ use crate::api::authz::Scope;
 use crate::api::call::{Call, Choice, Watch};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
+use crate::api::refusals::{BadBody, BadQuery, Conflict, NotFound, Refused, Unacceptable};
 use crate::api::seats::{Owner, Place};
-use crate::api::types::{AnswerBody, ErrorBody, Reach, ReachQuery, Request, RequestFilter};
+use crate::api::types::{AnswerBody, Reach, ReachQuery, Request, RequestFilter};
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 /// The requests that the caller may see. With `watch`, one JSON line for each of them and for every change after.
 #[utoipa::path(get, path = "/v1/requests", tag = "requests", params(RequestFilter),
-    responses((status = 200, body = Vec<Request>), (status = "default", body = ErrorBody)))]
+    responses((status = 200, content((Vec<Request> = "application/json"), (Request = "application/x-ndjson"))), Refused, BadQuery))]
 pub(crate) async fn list(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -57,7 +58,7 @@ fn seen(filter: &RequestFilter, request: &Request) -> bool {
 
 /// One request.
 #[utoipa::path(get, path = "/v1/requests/{id}", tag = "requests", params(("id" = String, Path, description = "the request")),
-    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Request), Refused, NotFound))]
 pub(crate) async fn show(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -69,7 +70,7 @@ pub(crate) async fn show(
 /// What an approval of a request would take in, if it reached further than its act.
 #[utoipa::path(get, path = "/v1/requests/{id}/reach", tag = "requests",
     params(("id" = String, Path, description = "the request"), ReachQuery),
-    responses((status = 200, body = Reach), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Reach), Refused, NotFound))]
 pub(crate) async fn reach(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -83,7 +84,7 @@ pub(crate) async fn reach(
 /// refuses it; `cancel` withdraws it, which refuses it.
 #[utoipa::path(post, path = "/v1/requests/{id}/{choice}", tag = "requests",
     params(("id" = String, Path, description = "the request"), ("choice" = Choice, Path, description = "the answer")),
-    request_body = AnswerBody, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+    request_body = AnswerBody, responses((status = 200, body = Request), Refused, NotFound, BadBody, Conflict, Unacceptable))]
 pub(crate) async fn answer(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,

@@ -5,8 +5,9 @@ use super::{Loop, stream, unknown};
 use crate::api::call::{Call, Steer};
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
+use crate::api::refusals::{BadBody, Conflict, NotFound, Refused, Unacceptable};
 use crate::api::seats::{Owner, Place};
-use crate::api::types::{Adopt, ErrorBody, Notice, NoticeKind, Session, StartSession, Variable, Variables};
+use crate::api::types::{Adopt, Notice, NoticeKind, Session, StartSession, Variable, Variables};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -23,7 +24,7 @@ const ADOPTION_TIME: Duration = Duration::from_secs(60);
 
 /// The sessions that the caller may see and that have not ended.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions",
-    responses((status = 200, body = Vec<Session>), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Vec<Session>), Refused))]
 pub(crate) async fn list(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -33,7 +34,7 @@ pub(crate) async fn list(
 
 /// One session, by id or name.
 #[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "id or name")),
-    responses((status = 200, body = Session), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Session), Refused, NotFound))]
 pub(crate) async fn show(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -44,7 +45,7 @@ pub(crate) async fn show(
 
 /// Starts a session around the caller's own child, which waits before its `execve`.
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = StartSession,
-    responses((status = 201, body = Session), (status = "default", body = ErrorBody)))]
+    responses((status = 201, body = Session), Refused, BadBody, Conflict, Unacceptable))]
 pub(crate) async fn start(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -57,7 +58,7 @@ pub(crate) async fn start(
 /// Those of a command's variables that labels call credentials, and which of them it is not passed. Their names are asked
 /// about, and never what they hold.
 #[utoipa::path(post, path = "/v1/variables", tag = "sessions", request_body = Variables,
-    responses((status = 200, body = Vec<Variable>), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Vec<Variable>), Refused, BadBody, Unacceptable))]
 pub(crate) async fn variables(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -68,7 +69,7 @@ pub(crate) async fn variables(
 
 /// Takes a process that runs already into a session, with all its descendants: one's own, or, for root, anybody's.
 #[utoipa::path(post, path = "/v1/sessions/adopt", tag = "sessions", request_body = Adopt,
-    responses((status = 201, body = Session), (status = "default", body = ErrorBody)))]
+    responses((status = 201, body = Session), Refused, BadBody, Conflict, Unacceptable))]
 pub(crate) async fn adopt(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -80,7 +81,7 @@ pub(crate) async fn adopt(
 
 /// What happens in a session, one JSON line each, until it ends.
 #[utoipa::path(get, path = "/v1/sessions/{id}/notices", tag = "sessions", params(("id" = String, Path, description = "the session's id")),
-    responses((status = 200, body = Notice, content_type = "application/x-ndjson"), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Notice, content_type = "application/x-ndjson"), Refused, NotFound))]
 pub(crate) async fn notices(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -104,7 +105,7 @@ const fn alive() -> Notice {
 
 /// Gives up a session whose command could not be executed.
 #[utoipa::path(post, path = "/v1/sessions/{id}/release", tag = "sessions", params(("id" = String, Path, description = "the session's id")),
-    responses((status = 204), (status = "default", body = ErrorBody)))]
+    responses((status = 204), Refused, NotFound, Conflict))]
 pub(crate) async fn release(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -118,7 +119,7 @@ pub(crate) async fn release(
 /// on, `kill` kills them.
 #[utoipa::path(post, path = "/v1/sessions/{id}/{steer}", tag = "sessions",
     params(("id" = String, Path, description = "id or name"), ("steer" = Steer, Path, description = "what to do")),
-    responses((status = 200, body = Session), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Session), Refused, NotFound, Conflict))]
 pub(crate) async fn steer(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,

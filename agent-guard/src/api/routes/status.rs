@@ -5,7 +5,8 @@ use crate::api::authz::Verb;
 use crate::api::call::Call;
 use crate::api::peer::Peer;
 use crate::api::refusal::Refusal;
-use crate::api::types::{Doctor, ErrorBody, Status};
+use crate::api::refusals::Refused;
+use crate::api::types::{Doctor, Status};
 use crate::api::{doctor as examination, openapi as description};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -14,7 +15,7 @@ use axum::{Extension, Json};
 
 /// The daemon's own state.
 #[utoipa::path(get, path = "/v1/status", tag = "daemon",
-    responses((status = 200, body = Status), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Status), Refused))]
 pub(crate) async fn status(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -24,7 +25,7 @@ pub(crate) async fn status(
 
 /// What this machine can enforce.
 #[utoipa::path(get, path = "/v1/doctor", tag = "daemon",
-    responses((status = 200, body = Doctor), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = Doctor), Refused))]
 pub(crate) async fn doctor(
     State(daemon): State<Loop>,
     Extension(peer): Extension<Peer>,
@@ -36,7 +37,7 @@ pub(crate) async fn doctor(
 }
 
 /// This description.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses((status = 200, description = "OpenAPI 3.1")))]
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses((status = 200, body = serde_json::Value, content_type = "application/json", description = "OpenAPI 3.1")))]
 pub(crate) async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], description::text()).into_response()
 }

@@ -21,7 +21,8 @@ pub struct IntentBody {
     #[serde(default)]
     pub covers: Option<String>,
     /// For how many seconds every such request carries it, an hour at most; only the next one unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::api::numbers::whole_or_none")]
+    #[schema(minimum = 1, maximum = 3600)]
     pub seconds: Option<u32>,
 }
 

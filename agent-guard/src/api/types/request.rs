@@ -244,6 +244,7 @@ pub struct AnswerBody {
     #[serde(default)]
     pub scope: ApprovalScope,
     /// For how many seconds, where its scope is one for a time; 600 unless given, a day at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::api::numbers::whole_or_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     pub seconds: Option<u32>,
 }

@@ -120,6 +120,8 @@ pub struct StartSession {
     #[serde(default)]
     pub profile: Option<String>,
     /// The caller's own child, which waits before its `execve`.
+    #[serde(deserialize_with = "crate::api::numbers::whole")]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub child_pid: u32,
     /// What the child will execute: for people, nothing trusts it.
     #[serde(deserialize_with = "crate::api::words::first")]
@@ -133,6 +135,8 @@ pub struct StartSession {
 #[serde(deny_unknown_fields)]
 pub struct Adopt {
     /// The process that is taken in, with all its descendants.
+    #[serde(deserialize_with = "crate::api::numbers::whole")]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub pid: u32,
     /// A name; the daemon makes one of the command when there is none.
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! without it this program would not have been built.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::apt::{self, Apt, BACKPORTS};
 use crate::ebpf;
+use crate::paths;
 use crate::process::{self, Run as _, cargo};
 
 /// Packages of the machine's own release, each with the file, or the program in `PATH`, that shows that it is there.
@@ -34,6 +36,10 @@ const BPF_CORE_BY_RUSTUP: &[&str] =
 const QEMU: [&str; 4] = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"];
 const QEMU_MAJOR: u32 = 10;
 const LINKER: &str = "0.13.0";
+/// Holds the served description against the server; Debian does not package it. `agent-guard/tests/schema.rs` runs it.
+const SCHEMATHESIS: &str = "4.32.5";
+/// Apart from the machine's own Python packages, and without a virtual environment: nobody types its name.
+const SCHEMATHESIS_HOME: &str = "target/schemathesis";
 
 /// What is missing, in the order in which it is installed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,6 +48,7 @@ struct Missing {
     core: bool,
     qemu: bool,
     linker: bool,
+    schemathesis: bool,
 }
 
 /// Installs what is missing, or says how to where it cannot.
@@ -76,7 +83,8 @@ impl Missing {
         let core = ebpf::Compiler::find().is_none();
         let qemu = version("qemu-system-x86_64").is_none_or(|major| major < QEMU_MAJOR);
         let linker = !Command::new("bpf-linker").arg("--version").read().is_ok_and(|text| text.contains(LINKER));
-        Self { packages, core, qemu, linker }
+        let sign = Path::new(SCHEMATHESIS_HOME).join(format!("schemathesis-{SCHEMATHESIS}.dist-info"));
+        Self { packages, core, qemu, linker, schemathesis: !sign.exists() }
     }
 
     fn install(&self, can_apt: bool) -> Result<()> {
@@ -112,6 +120,10 @@ impl Missing {
                 .run()
                 .context("cannot install bpf-linker")?;
         }
+        if self.schemathesis {
+            println!("setup: installing schemathesis {SCHEMATHESIS} with pip");
+            install_schemathesis().context("cannot install schemathesis")?;
+        }
         Ok(())
     }
 
@@ -145,6 +157,9 @@ impl Missing {
                 ebpf::LLVM
             ));
         }
+        if self.schemathesis {
+            lines.push(format!("    python3 -m pip install --target {SCHEMATHESIS_HOME} schemathesis=={SCHEMATHESIS}"));
+        }
         lines.join("\n")
     }
 
@@ -161,6 +176,23 @@ impl Missing {
             lines.push(format!("    apt-get install --no-install-recommends -t {BACKPORTS} {}", QEMU.join(" ")));
         }
     }
+}
+
+/// Installs schemathesis where only the tests find it; wheels only, so that nothing is built.
+fn install_schemathesis() -> Result<()> {
+    let home = Path::new(SCHEMATHESIS_HOME);
+    let scratch = paths::scratch(Path::new("target"))?;
+    Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--quiet", "--only-binary=:all:", "--no-warn-conflicts"])
+        .arg("--root-user-action=ignore")
+        .arg("--target")
+        .arg(&scratch)
+        .arg(format!("schemathesis=={SCHEMATHESIS}"))
+        .run()?;
+    if home.exists() {
+        fs::remove_dir_all(home)?;
+    }
+    Ok(fs::rename(scratch, home)?)
 }
 
 /// Whether this machine's release has a package.
@@ -199,7 +231,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_installed_is_told_as_commands() {
-        let missing = Missing { packages: vec!["gcc", "xz-utils"], core: true, qemu: true, linker: true };
+        let missing =
+            Missing { packages: vec!["gcc", "xz-utils"], core: true, qemu: true, linker: true, schemathesis: true };
         let commands = missing.commands(true);
         assert!(commands.contains("apt-get update && apt-get install --no-install-recommends gcc xz-utils\n"));
         assert!(commands.contains("apt-get install --no-install-recommends rustc-web libstd-rust-web-dev-bpf\n"));
@@ -208,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_apt_is_told_commands_without_it() {
-        let missing = Missing { packages: vec!["gcc"], core: true, qemu: true, linker: true };
+        let missing = Missing { packages: vec!["gcc"], core: true, qemu: true, linker: true, schemathesis: true };
         let commands = missing.commands(false);
         assert!(commands.lines().all(|line| !line.contains("apt-get")), "{commands}");
         assert!(commands.contains("gcc and QEMU 10 or newer\n"), "{commands}");

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -67,6 +67,7 @@ fn guest() -> Result<i32> {
         switch_root(Path::new(&disk)).with_context(|| format!("cannot make a root of `{disk}`"))?;
     }
     mount_all(&[])?;
+    link_descriptors()?;
     sethostname("guest").context("cannot set the host name")?;
     busybox(&["ip", "link", "set", "lo", "up"])?;
     for directory in ["agent", "approver", "mallory"] {
@@ -89,6 +90,15 @@ fn mount_all(only: &[&str]) -> Result<()> {
                 return Err(error).with_context(|| format!("cannot mount {kind} on `{place}`"));
             }
         }
+    }
+    Ok(())
+}
+
+/// Makes what a system's device manager makes: a shell opens its own pipes by these names.
+fn link_descriptors() -> Result<()> {
+    for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+        let link = format!("/dev/{name}");
+        symlink(format!("/proc/self/fd{target}"), &link).with_context(|| format!("cannot make `{link}`"))?;
     }
     Ok(())
 }

@@ -108,7 +108,7 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
     let foreign = proc::mountinfo(question.act.process.pid, MOUNTINFO_BYTES);
     let foreign = foreign.map(|table| Mounts::parse(&table)).unwrap_or_default();
     let process = session::describe(question.act.process.clone(), root);
-    let act = Act { process, intent: said(&question), ..Act::clone(&question.act) };
+    let act = Act { process, ..Act::clone(&question.act) };
     // Only paths look different from another mount namespace.
     let act = if matches!(object, Object::Endpoint { .. }) {
         act
@@ -119,10 +119,15 @@ fn complete(context: Context) -> (Question, Option<PathBuf>) {
     let destroys = matches!(act.operation, Operation::Delete | Operation::Rename);
     let weighed = (weighs && destroys && !act.cut).then(|| heaviest(&act.object, &labelled));
     let question = Question { act: Arc::new(act), ..question };
-    match suspicion {
+    let (mut question, weighed) = match suspicion {
         Some((compiled, profile, key)) => (examine(question, &object, &compiled, profile, key), None),
         None => (question, weighed),
+    };
+    // Of most commands that the kernel suspects nobody hears.
+    if question.ruling != Ruling::Pass {
+        Arc::make_mut(&mut question.act).intent = said(&question);
     }
+    (question, weighed)
 }
 
 /// What the process says of its act in its environment; of a command, in that which it passes on.

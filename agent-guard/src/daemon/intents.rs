@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     /// Adds to a question for people what was said of its act before.
-    pub(super) fn with_intent(&mut self, question: Question) -> Question {
+    pub(super) fn with_intent(&mut self, mut question: Question) -> Question {
         if question.ruling != Ruling::Ask {
             return question;
         }
@@ -101,7 +101,10 @@ impl Daemon {
         let own = question.act.intent.clone().filter(|intent| intent.said.is_about(&question.act));
         let find = || self.intents.find(question.session, &question.act, clock::monotonic_ns());
         let intent = own.or_else(find);
-        Question { act: Arc::new(Act { intent, ..Act::clone(&question.act) }), ..question }
+        if intent != question.act.intent {
+            Arc::make_mut(&mut question.act).intent = intent;
+        }
+        question
     }
 }
 

@@ -40,6 +40,13 @@ struct Pause {
     until_ns: u64,
 }
 
+impl Pause {
+    /// Whether the next one is longer for it.
+    const fn counts(&self, now_ns: u64) -> bool {
+        now_ns < self.until_ns.saturating_add(LONGEST_NS)
+    }
+}
+
 /// The pauses of all sessions.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(BTreeMap<Subject, Pause>);
@@ -51,7 +58,7 @@ impl Pauses {
 
     /// Nobody has answered: a pause begins, twice as long as the one before.
     pub(super) fn begin(&mut self, subject: Subject, now_ns: u64) {
-        let before = self.0.get(&subject).map_or(0, |pause| pause.length_ns);
+        let before = self.0.get(&subject).filter(|pause| pause.counts(now_ns)).map_or(0, |pause| pause.length_ns);
         let length_ns = (before * 2).clamp(FIRST_NS, LONGEST_NS);
         self.0.insert(subject, Pause { length_ns, until_ns: now_ns.saturating_add(length_ns) });
     }
@@ -72,9 +79,9 @@ impl Pauses {
         self.0.retain(|subject, _| subject.session != session);
     }
 
-    /// Forgets what was not asked again for long.
-    pub(super) fn pass_time(&mut self, now_ns: u64) {
-        self.0.retain(|_, pause| now_ns < pause.until_ns.saturating_add(LONGEST_NS));
+    /// Makes room: what counts no longer is not kept. It looks at every pause there is.
+    pub(super) fn tidy(&mut self, now_ns: u64) {
+        self.0.retain(|_, pause| pause.counts(now_ns));
     }
 }
 

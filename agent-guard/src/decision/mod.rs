@@ -46,7 +46,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::FoundHalted(session) => turn.found_halted(session),
         Event::Ended(session) => turn.end(session),
         Event::Failed { about, why } => turn.failed(about, why),
-        Event::Tick => {}
+        Event::Tick => turn.state.pauses.tidy(now.monotonic_ns),
     }
     turn.finish()
 }

@@ -52,7 +52,6 @@ impl<'a> Turn<'a> {
         }
         let now_ns = self.now.monotonic_ns;
         self.end_grants(|grant| grant.is_over(now_ns), "its time is over");
-        self.state.pauses.pass_time(now_ns);
     }
 
     /// A new question of a thread: whatever it asked before is void.

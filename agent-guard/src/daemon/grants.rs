@@ -8,14 +8,12 @@ use crate::decision::{self, Event, RequestId};
 use crate::policy;
 use crate::system::clock;
 
-/// For how long an approval reaches further, where nobody says.
-const USUAL_SECONDS: u32 = 600;
 /// The longest time that can be said: a day.
 const MOST_SECONDS: u32 = 24 * 3600;
 
 /// What is said of an approval's reach: how far, and for how many nanoseconds.
 pub(super) fn reach(said: &types::AnswerBody) -> Result<(policy::Scope, u64), Refusal> {
-    let seconds = said.seconds.unwrap_or(USUAL_SECONDS);
+    let seconds = said.seconds.unwrap_or(types::USUAL_SECONDS);
     if said.seconds.is_some() && !said.scope.is_timed() {
         return Err(Refusal::Unacceptable("only an approval for a session or a rule is for a time".to_owned()));
     }

@@ -41,7 +41,7 @@ pub struct Grant {
 impl Grant {
     /// Whether it holds of what a thread asks.
     pub(super) fn covers(&self, task: Task, thread: &Thread) -> bool {
-        reaches(self.scope, self.session, (self.task, &self.act), task, thread)
+        covers(self.scope, self.session, (self.task, &self.act), task, thread)
     }
 
     /// Whether it ends with the process that asked.
@@ -61,8 +61,8 @@ impl Grant {
     }
 }
 
-/// Whether an approval of what one thread of a session asked reaches to what another asks.
-pub(super) fn reaches(
+/// Whether an approval of what one thread of a session asked covers what another asks.
+pub(super) fn covers(
     scope: Scope,
     session: SessionKey,
     (asked, act): (Task, &Act),
@@ -74,10 +74,15 @@ pub(super) fn reaches(
     // An act of a session that is not known any more is nobody's.
     thread.act.session.is_some()
         && thread.act.rule.name == act.rule.name
-        && match scope {
-            Scope::Once => false,
-            Scope::Process => session == thread.session && is_same_process,
-            Scope::Session => session == thread.session,
-            Scope::Rule => true,
-        }
+        && reaches(scope, session == thread.session, is_same_process)
+}
+
+/// Whether a scope reaches to another act under the same rule.
+pub(super) const fn reaches(scope: Scope, is_same_session: bool, is_same_process: bool) -> bool {
+    match scope {
+        Scope::Once => false,
+        Scope::Process => is_same_session && is_same_process,
+        Scope::Session => is_same_session,
+        Scope::Rule => true,
+    }
 }

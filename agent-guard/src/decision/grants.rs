@@ -20,12 +20,7 @@ impl State {
     pub fn may_go_on(&self, session: SessionKey, rule: &str, tgid: u32) -> bool {
         self.grants().any(|grant| {
             grant.act.rule.name == rule
-                && match grant.scope {
-                    Scope::Once => false,
-                    Scope::Process => grant.task.tgid == tgid,
-                    Scope::Session => grant.session == session,
-                    Scope::Rule => true,
-                }
+                && grant::reaches(grant.scope, grant.session == session, grant.task.tgid == tgid)
         })
     }
 
@@ -36,7 +31,7 @@ impl State {
         let reaches = |(task, thread): &(&Task, &Thread)| {
             thread.phase == Phase::Waiting
                 && thread.request.is_some_and(|other| other != id)
-                && grant::reaches(scope, request.session, (request.key.task, &request.act), **task, thread)
+                && grant::covers(scope, request.session, (request.key.task, &request.act), **task, thread)
         };
         self.threads.iter().filter(reaches).count()
     }

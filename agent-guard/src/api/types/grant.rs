@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use super::request::{Decision, RuleRef};
 use super::session::SessionRef;
 
+/// For how many seconds an approval reaches further, where nobody says.
+pub const USUAL_SECONDS: u32 = 600;
+
 /// How far an approval reaches, the narrowest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -12,7 +12,7 @@ mod state;
 mod variable;
 
 pub use self::error::{ErrorBody, ErrorDetail};
-pub use self::grant::{ApprovalScope, Grant, Reach, ReachQuery};
+pub use self::grant::{ApprovalScope, Grant, Reach, ReachQuery, USUAL_SECONDS};
 pub use self::intent::{Intent, IntentBody};
 pub use self::request::{
     Ancestor, AnswerBody, Approval, Consent, Decision, Impact, Outcome, Process, Request, RequestFilter, RequestState,

@@ -3,10 +3,7 @@
 use clap::Args;
 use jiff::SignedDuration;
 
-use crate::api::types::ApprovalScope;
-
-/// For how long an approval reaches further, where nobody says.
-const USUAL_SECONDS: u32 = 600;
+use crate::api::types::{ApprovalScope, USUAL_SECONDS};
 
 /// How far an approval reaches.
 #[derive(Debug, Args)]

@@ -3,8 +3,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that should happen at once. A daemon's first start has the kernel verify every program: some 20 s
+/// under emulation, and several times that where other guests and a build want the same processors.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until there is something, or panics.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

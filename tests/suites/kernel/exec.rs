@@ -298,13 +298,23 @@ fn hold_a_command_that_is_held_is_never_run_by_waking_it() {
     let request = id(&await_request_in("command-wake"));
     never_within(Duration::from_secs(1), "an orphan ran", || exists(&mark));
     deny(&request);
-    // By a tracer that lets no stop happen, or that lets it happen and wakes without the signal for that.
+    // By a tracer that lets no stop happen, or that lets it happen and wakes without the signal for that. What such a
+    // thread is about to execute can only be read where it happens to stand still: people are asked then, and else it is refused.
     for (count, (how, seen)) in [("stopless", "signals"), ("stopping", "stops")].into_iter().enumerate() {
         let traced = agent.act(&format!("trace {how} 1 {act}"));
         assert!(traced.value[seen].as_u64().unwrap() > 0, "{how}: {traced:?}");
         let expected = ROUNDS + 2 + count;
-        eventually("a question about the traced command", || (asked("command-wake").len() == expected).then_some(()));
+        eventually("the traced command's verdict", || (judged("command-wake") >= expected).then_some(()));
         assert!(!exists(&mark), "{how}: {traced:?}");
     }
     runs_untagged(&marker("execve", "evil", &marks));
+}
+
+/// How many acts of a session people were asked about, or were refused unasked since they could not be read.
+fn judged(session: &str) -> usize {
+    let is_one = |record: &&Value| {
+        record["act"]["session"]["name"] == session
+            && (record["what"] == "held" || record["what"] == "decided" && record["request"].is_null())
+    };
+    daemon().audit().iter().filter(is_one).count()
 }

@@ -87,6 +87,12 @@ pub(crate) fn run(args: &Args, programs: &[Program], report: &Report) -> Result<
     Ok(())
 }
 
+/// Gets onto this machine what every run of all suites needs.
+pub(crate) fn fetch(args: &Args) -> Result<()> {
+    guest::fetch_kernels(args.kernels())?;
+    rootfs::image().map(drop)
+}
+
 /// Whether a suite replays a story with real tools.
 fn is_scenario(suite: &Program) -> bool {
     suite.name.starts_with(SCENARIO)

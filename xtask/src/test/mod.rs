@@ -10,6 +10,7 @@ mod report;
 pub(crate) use guests::is_named_long;
 
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Result;
 
@@ -58,10 +59,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn run_all(args: &Args, report: &Report) {
-    if args.filters.is_empty() {
-        report.section("host");
-        host::steps(report);
-    }
+    thread::scope(|scope| {
+        // What guests are made of comes over the network, while the build wants the processors. What fails here is tried again
+        // when it is needed, and told then.
+        let fetching = args.filters.is_empty().then(|| scope.spawn(|| guests::fetch(args)));
+        if args.filters.is_empty() {
+            report.section("host");
+            host::steps(report);
+        }
+        run_built(args, report, || drop(fetching.map(thread::ScopedJoinHandle::join)));
+    });
+}
+
+/// Builds, and runs what was built; before the first guest it waits for what has been begun for them.
+fn run_built(args: &Args, report: &Report, wait: impl FnOnce()) {
     report.section("build");
     let mut programs = Vec::new();
     let is_built = report.step("BPF object", || ebpf::build(true))
@@ -72,6 +83,7 @@ fn run_all(args: &Args, report: &Report) {
     if is_built {
         report.section("unit tests");
         host::unit_tests(args, &programs, report);
+        wait();
         if let Err(error) = guests::run(args, &programs, report) {
             report.step("guests", || Err(error));
         }

@@ -97,7 +97,8 @@ impl Redactor {
         let user = || self.user.find(word).filter(|_| USER.contains(&before));
         if let Some(name) = assigned().or_else(user) {
             let (name, value) = word.split_at(name.end());
-            return name.to_owned() + &self.whole(value);
+            // A key's own id may stand where a user's name does.
+            return self.text(name).into_owned() + &self.whole(value);
         }
         self.text(word).into_owned()
     }

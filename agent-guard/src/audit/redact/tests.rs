@@ -88,6 +88,7 @@ fn of_a_command_each_word_is_known() {
     assert_eq!(of(&words(["sh", "-c", "DB_PASSWORD=a rm -rf /"])), "sh|-c|DB_PASSWORD=[redacted: secret] rm -rf /");
     assert_eq!(of(&words(["curl", "-u", "me:a b", "x"])), "curl|-u|me:[redacted: secret]|x");
     assert_eq!(of(&words(["docker", "-u", "1000:1000", "x"])), "docker|-u|1000:1000|x");
+    assert_eq!(of(&words(["tool", "-u", "AKIAA000A000A00AA0AA:"])), "tool|-u|[redacted: aws-access-key]:");
     assert_eq!(of(&words(["x", "--token", "AKIAIOSFODNN7EXAMPLE"])), "x|--token|[redacted: aws-access-key]");
     assert_eq!(of(&words(["x", "--token", "", "y"])), "x|--token||y");
 }

@@ -10,5 +10,6 @@ pub mod exit;
 pub mod kernel;
 pub mod policy;
 pub mod session;
+pub mod store;
 pub mod system;
 pub mod text;

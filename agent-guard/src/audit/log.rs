@@ -147,6 +147,18 @@ impl Log {
         Ok(())
     }
 
+    /// Waits until every record that was appended is on disk.
+    ///
+    /// # Errors
+    /// Of none of them that is known.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        let synced = self.file.sync_data();
+        synced.map_err(|source| {
+            self.unsure = true;
+            self.not_appended(source)
+        })
+    }
+
     /// Whether there should be a checkpoint.
     #[must_use]
     pub const fn checkpoint_is_due(&self, now_ns: u64) -> bool {

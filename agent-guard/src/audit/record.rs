@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::session::{Act, Intent, Stamp};
 
 /// An instant, by both clocks: one to read, one that nobody can set back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     /// CLOCK_MONOTONIC, in nanoseconds.
     pub monotonic_ns: u64,
@@ -88,7 +88,7 @@ pub enum What {
 }
 
 /// A person who answers or steers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The user.
     pub uid: u32,

@@ -39,6 +39,10 @@ impl Daemon {
     /// Replies are dropped where the caller has hung up.
     fn carry_out_call(&mut self, admitted: Admitted) {
         let Admitted { peer, scope, call } = admitted;
+        // What is shown must outlive the daemon; answers, of which many may come at once, are put on disk together.
+        if !matches!(call, Call::Answer { .. }) {
+            self.carry_out();
+        }
         match call {
             Call::Permission { reply, .. } => drop(reply.send(Ok(()))),
             Call::Status { reply } => drop(reply.send(self.show_status())),

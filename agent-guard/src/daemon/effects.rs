@@ -1,9 +1,10 @@
-//! Carrying effects out, in their order: record, then answer, then wake-up. What fails is said as an event.
+//! Carrying effects out: records first, of all that happened in a turn at once, then answers, then wake-ups. What fails is
+//! said as an event.
 //!
-//! No approval without its record: when a record cannot be written, the effects that depend on it are dropped,
-//! and `decision` makes refusals of them.
+//! No approval without its record: when a record cannot be written, or what must outlive the daemon cannot be kept, the
+//! effects that depend on it are dropped, and `decision` makes refusals of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use agent_guard_common::answer::answered;
@@ -17,6 +18,7 @@ use crate::session::{SessionKey, Stage};
 use crate::system::{clock, paths};
 
 const NOT_RECORDED: &str = "the audit log could not be written";
+const NOT_KEPT: &str = "the decision could not be kept";
 const NOT_DELIVERED: &str = "the answer could not be delivered";
 
 /// An order that was not carried out, though others depend on it.
@@ -36,11 +38,25 @@ pub(super) enum Waiting {
     Revoke(Box<types::Grant>, Reply<types::Grant>),
 }
 
+/// Whether a record must be on disk before anything goes on: what a process did, or tries once more, is told in any case.
+const fn is_durable(what: What) -> bool {
+    !matches!(
+        what,
+        What::Held | What::Passed | What::Done | What::Failed | What::Refused | What::Audited | What::Unreadable
+    )
+}
+
 impl Daemon {
-    /// Lets `decision` have an event, and does what it says.
+    /// Lets `decision` have an event. What it orders is carried out at the end of the turn; what takes rights away waits for
+    /// nothing.
     pub(super) fn happen(&mut self, event: Event) {
-        let effects = step(&mut self.state, event, clock::now());
-        self.carry_out(effects);
+        for effect in step(&mut self.state, event, clock::now()) {
+            match effect {
+                Effect::Halt(session) => self.halt(session),
+                Effect::Kill(session) => self.kill(session),
+                effect => self.orders.push(effect),
+            }
+        }
     }
 
     /// Appends a record; one of very many alike is counted instead, and appended with them.
@@ -56,10 +72,10 @@ impl Daemon {
     }
 
     fn append(&mut self, entry: &Entry) -> bool {
-        let durable = !matches!(
-            entry.what,
-            What::Held | What::Passed | What::Done | What::Failed | What::Refused | What::Audited | What::Unreadable
-        );
+        self.append_as(entry, is_durable(entry.what))
+    }
+
+    fn append_as(&mut self, entry: &Entry, durable: bool) -> bool {
         match self.log.append(entry, durable) {
             Ok(()) => true,
             Err(failure) => {
@@ -93,32 +109,58 @@ impl Daemon {
         self.next_call
     }
 
-    /// What depends on something that failed is dropped; `decision` hears of it before anything else is done.
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        let mut failed = BTreeMap::new();
-        for effect in effects {
-            if let Some(why) = effect.depends_on().and_then(|about| failed.get(&about)) {
-                if let Effect::Reply { call, .. } = effect {
-                    self.reply(call, Err(Refusal::Failed(format!("nothing was approved or released: {why}"))));
-                }
-                continue;
+    /// Carries out what was ordered in this turn, and what is ordered since something of it failed. What depends on that is
+    /// dropped; `decision` hears of it before anything else is done.
+    pub(super) fn carry_out(&mut self) {
+        while !self.orders.is_empty() {
+            let orders = std::mem::take(&mut self.orders);
+            let mut failed = self.note_down(&orders);
+            for (about, why) in &failed {
+                self.happen(Event::Failed { about: *about, why });
             }
-            if let Err(failure) = self.carry_out_one(effect) {
-                failed.insert(failure.about, failure.why);
-                self.happen(Event::Failed { about: failure.about, why: failure.why });
+            for effect in orders {
+                if let Some(why) = effect.depends_on().and_then(|about| failed.get(&about)) {
+                    if let Effect::Reply { call, .. } = effect {
+                        self.reply(call, Err(Refusal::Failed(format!("nothing was approved or released: {why}"))));
+                    }
+                    continue;
+                }
+                if let Err(failure) = self.carry_out_one(effect) {
+                    failed.insert(failure.about, failure.why);
+                    self.happen(Event::Failed { about: failure.about, why: failure.why });
+                }
             }
         }
     }
 
+    /// Writes down what was ordered to be: records, and what must outlive the daemon. One wait for the disk each, however
+    /// much it is; when this returns it is there, but for what is returned.
+    fn note_down(&mut self, orders: &[Effect]) -> BTreeMap<About, &'static str> {
+        let mut failed = BTreeMap::new();
+        let mut unsynced = BTreeSet::new();
+        let mut must_sync = false;
+        for order in orders {
+            let Effect::Audit { about, entry } = order else { continue };
+            must_sync |= is_durable(entry.what);
+            // What others depend on is a record by itself.
+            let recorded = if about.is_some() { self.append_as(entry, false) } else { self.record(entry) };
+            if let (false, Some(about)) = (recorded, about) {
+                failed.insert(*about, NOT_RECORDED);
+            }
+            unsynced.extend(about.filter(|_| is_durable(entry.what)));
+        }
+        if must_sync && let Err(failure) = self.log.sync() {
+            tracing::error!(%failure, "records may be lost");
+            failed.extend(unsynced.into_iter().map(|about| (about, NOT_RECORDED)));
+        }
+        if let Err(abouts) = self.keep(orders, &failed) {
+            failed.extend(abouts.into_iter().map(|about| (about, NOT_KEPT)));
+        }
+        failed
+    }
+
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), Failed> {
         match effect {
-            Effect::Audit { about, entry } => {
-                // What others depend on is on record by itself, before they are carried out.
-                let recorded = if about.is_some() { self.append(&entry) } else { self.record(&entry) };
-                if let (false, Some(about)) = (recorded, about) {
-                    return Err(Failed { about, why: NOT_RECORDED });
-                }
-            }
             Effect::Answer { key, answer } => {
                 if let Err(error) = self.kernel.answer(key.into(), answer) {
                     tracing::error!(%error, "an answer cannot be delivered");
@@ -147,9 +189,9 @@ impl Daemon {
             Effect::Spread { grant, .. } => self.happen(Event::Spread(grant)),
             Effect::Changed(id) => self.publish(id),
             Effect::Reply { call, outcome, .. } => self.reply(call, outcome.map_err(view::rejection)),
-            Effect::Halt(session) => self.halt(session),
             Effect::Release(session) => self.release(session),
-            Effect::Kill(session) => self.kill(session),
+            // These have been carried out before: written down, or at once.
+            Effect::Audit { .. } | Effect::Keep { .. } | Effect::Halt(_) | Effect::Kill(_) => {}
             Effect::Forget(session) => self.forget(session)?,
         }
         Ok(())

@@ -16,7 +16,7 @@ use agent_guard_common::verdict::{self, Judgement, Reason, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::names;
-use crate::decision::{Question, Ruling};
+use crate::decision::{Bound, Question, Ruling};
 use crate::kernel::events::{self, Object};
 use crate::policy::Compiled;
 use crate::session::{self, Act, Impact, Intent, Mounts, Said};
@@ -165,6 +165,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
     };
     // Without a vector the kernel gives the program an empty name.
     let (argv, name) = (hash(behind), hash(command.argv.get(..1).unwrap_or(&[Vec::new()])));
+    let bound = Bound { argv, name, ..question.bound };
     let label = match_label(&command, object, compiled, profile);
     // All of it is hashed and matched; what is shown and kept has a limit.
     let (words, cut) = session::arguments(&command.argv);
@@ -177,7 +178,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         // The binary's own rule asks, and keeps asking; only a command rule that denies speaks before it.
         let ruling = if matches!(ruling, Ruling::Refuse(_)) { ruling } else { Ruling::Ask };
         let act = Act { process: session::Who { argv: words, ..act.process.clone() }, ..Act::clone(act) };
-        return Question { argv, name, ruling, act: Arc::new(act), ..question };
+        return Question { bound, ruling, act: Arc::new(act), ..question };
     }
     let timeout = rule.and_then(|rule| u64::try_from(rule.timeout.as_nanos()).ok());
     // The kernel knows which file is executed; what the caller calls it is the caller's to choose.
@@ -193,7 +194,7 @@ fn examine(question: Question, object: &Object, compiled: &Compiled, profile: u3
         process: session::Who { argv: words, ..act.process.clone() },
         ..Act::clone(act)
     };
-    Question { argv, name, ruling, timeout_ns: timeout.unwrap_or(question.timeout_ns), act: Arc::new(act), ..question }
+    Question { bound, ruling, timeout_ns: timeout.unwrap_or(question.timeout_ns), act: Arc::new(act), ..question }
 }
 
 /// What a cell's verdict means for a call that is held in an active session and has no answer.
@@ -248,10 +249,7 @@ pub(super) fn question(event: &events::Act, act: Act, timeout_ns: u64) -> Questi
     Question {
         key: names::key(event.task, event.question),
         session: session::SessionKey { slot: event.session, serial: event.serial },
-        object: event.object_hash,
-        passes: event.passes,
-        argv: 0,
-        name: 0,
+        bound: Bound { object: event.object_hash, argv: 0, name: 0, passes: event.passes },
         timeout_ns,
         ruling: Ruling::Ask,
         act: Arc::new(act),
@@ -271,7 +269,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::{Context, gather, gather_within, heaviest, rule_on};
-    use crate::decision::{Key, Question, Ruling, Task};
+    use crate::decision::{Bound, Key, Question, Ruling, Task};
     use crate::kernel::events::Object;
     use crate::session::{Act, Mounts, Rule, SessionKey, plain};
 
@@ -294,10 +292,7 @@ mod tests {
         let question = Question {
             key: Key { task: Task { tgid: pid, tid: pid }, question: 1 },
             session: SessionKey { slot: 1, serial: 1 },
-            object: 1,
-            passes: 1,
-            argv: 0,
-            name: 0,
+            bound: Bound { object: 1, argv: 0, name: 0, passes: 1 },
             timeout_ns: 1,
             ruling: Ruling::Ask,
             act: Arc::new(act),

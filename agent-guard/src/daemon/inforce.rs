@@ -195,6 +195,11 @@ impl InForce {
         Ok(has_changed)
     }
 
+    /// Tells it from another one, also in a daemon to come: two that come to the same have the same.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The places that it labels, as canonical paths.
     pub(super) fn labelled(&self) -> BTreeSet<String> {
         let canonical = |facts: &PathFacts| {

@@ -15,6 +15,7 @@ mod inforce;
 mod intents;
 mod looks;
 mod lookups;
+mod memory;
 mod names;
 mod notices;
 mod places;
@@ -41,6 +42,7 @@ use self::inforce::{InForce, Kept, Prepared};
 use self::intents::Intents;
 use self::looks::Looks;
 use self::lookups::Lookups;
+use self::memory::Over;
 use self::notices::Notices;
 use self::places::Places;
 use self::resume::Wakes;
@@ -49,16 +51,19 @@ use crate::api::call::Incoming;
 use crate::api::server::{self, Listeners};
 use crate::api::{Reply, types};
 use crate::audit::{self, Entry, What};
-use crate::decision::{CallId, Question, State};
+use crate::decision::{CallId, Effect, Question, State};
 use crate::dns::Ask;
 use crate::kernel::events::KernelEvent;
 use crate::kernel::{self, EventReader, Kernel};
 use crate::session::{Registry, SessionKey};
+use crate::store::{self, Store};
 use crate::system::inbox::{self, Inbox};
 use crate::system::mounts::MountChanges;
 use crate::system::signal::Signal;
-use crate::system::{clock, limits, memory, paths, random};
+use crate::system::{clock, limits, paths};
 
+/// What outlives the daemon, in the state directory.
+const STORE: &str = "state.db";
 /// The key that vouches for the audit log, in the state directory.
 const AUDIT_KEY: &str = "audit.key";
 /// Calls that may wait for the loop.
@@ -88,6 +93,9 @@ pub enum Error {
     /// The audit log's key.
     #[error(transparent)]
     AuditKey(#[from] audit::KeyFailure),
+    /// What outlives the daemon.
+    #[error(transparent)]
+    Store(#[from] store::Failure),
     /// The kernel side cannot be used.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -156,6 +164,10 @@ struct Daemon {
     lookups: Lookups,
     /// Questions that are being completed.
     gathering: Gathering,
+    /// What outlives the daemon.
+    store: Store,
+    /// What `decision` has ordered in this turn.
+    orders: Vec<Effect>,
     /// Callers that wait for an effect.
     waiting: BTreeMap<CallId, Waiting>,
     next_call: CallId,
@@ -165,6 +177,8 @@ struct Daemon {
     results: mpsc::Sender<Done>,
 }
 
+/// Calls, and results of work beside the loop, that one turn takes beyond its event.
+const MORE: usize = 64;
 /// Turns of the runtime between two looks at its sockets.
 const TURNS_PER_LOOK: u32 = 4;
 
@@ -172,7 +186,7 @@ const TURNS_PER_LOOK: u32 = 4;
 pub fn run(flags: Flags) -> Result<(), Error> {
     let config = Config::read(flags)?;
     limits::raise_open_files();
-    memory::bound();
+    crate::system::memory::bound();
     // Before any thread starts: each inherits what is blocked.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     inbox::block(&signals).map_err(Error::Start)?;
@@ -200,8 +214,11 @@ pub fn detach(flags: Flags) -> Result<(), Error> {
 async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     paths::private_directory(&config.state_dir)?;
     let key = audit::Key::open(&config.state_dir.join(AUDIT_KEY))?;
-    let log = audit::Log::open(&config.log_dir, clock::boot_id().map_err(Error::Start)?, key)?;
+    let boot = clock::boot_id().map_err(Error::Start)?;
+    let log = audit::Log::open(&config.log_dir, boot.clone(), key)?;
     let listeners = Listeners::open(&config.run_dir)?;
+    // Behind the sockets, which tell whether another daemon runs.
+    let store = Store::open(&config.state_dir.join(STORE), boot)?;
     // Before anything is looked up: what is mounted meanwhile is looked at again.
     let mounts = MountChanges::watch().map_err(Error::Mounts)?;
     let looks = Looks::default();
@@ -211,7 +228,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     let (results, done) = mpsc::channel(RESULTS);
     let (ask, asks) = mpsc::channel(lookups::ASKS);
     let beside = Beside { looks, lookups: Lookups::new(ask), results };
-    let mut daemon = Daemon::start(config, prepared, kernel, log, beside).await?;
+    let (mut daemon, over) = Daemon::start(config, prepared, kernel, Books { log, store }, beside).await?;
     let (calls, incoming) = mpsc::channel(CALLS);
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(server::serve(listeners, calls, async move {
@@ -221,6 +238,8 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     daemon.record(&Entry::new(clock::now(), What::DaemonStarted));
     // Whoever is woken asks again: what was asked and told while no daemon ran must not keep the ring from taking it.
     events.backlog().into_iter().for_each(|event| daemon.kernel_event(event));
+    daemon.let_go(over);
+    daemon.carry_out();
     daemon.wake_all();
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
@@ -245,6 +264,12 @@ struct Sources {
     done: mpsc::Receiver<Done>,
     signals: Inbox,
     mounts: MountChanges,
+}
+
+/// Where the daemon writes.
+struct Books {
+    log: audit::Log,
+    store: Store,
 }
 
 /// What work beside the loop needs.
@@ -278,9 +303,9 @@ impl Daemon {
         config: Config,
         prepared: Prepared,
         mut kernel: Kernel,
-        log: audit::Log,
+        books: Books,
         beside: Beside,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Over), Error> {
         let records = kernel.sessions()?;
         let mut running = BTreeSet::new();
         for (slot, _) in &records {
@@ -296,7 +321,8 @@ impl Daemon {
         let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, kept, now.wall)?;
         kernel.heartbeat()?;
         kernel::selftest::run(&mut kernel).await?;
-        let seed = u32::from_le_bytes(random::bytes().map_err(Error::Start)?);
+        let Books { log, store } = books;
+        let (state, over) = memory::resume(&store, &kernel, &sessions, policy.number())?;
         let mut daemon = Self {
             config,
             started: now,
@@ -304,7 +330,7 @@ impl Daemon {
             log,
             folding: Folding::default(),
             policy,
-            state: State::new(seed),
+            state,
             sessions,
             wakes: Wakes::default(),
             notices: Notices::default(),
@@ -313,6 +339,8 @@ impl Daemon {
             lookups,
             intents: Intents::default(),
             gathering: Gathering::default(),
+            store,
+            orders: Vec::new(),
             waiting: BTreeMap::new(),
             next_call: 0,
             doomed: BTreeSet::new(),
@@ -322,10 +350,21 @@ impl Daemon {
         daemon.find_halted();
         // As soon as can be: meanwhile the lookups of running sessions fail.
         daemon.open_all_lookups();
-        Ok(daemon)
+        Ok((daemon, over))
     }
 
-    /// The loop: one event, all that follows from it, and then one wake-up for each process that was answered.
+    /// Takes what has come meanwhile: all of a turn is put on disk at once.
+    fn take_more(&mut self, sources: &mut Sources) {
+        for _ in 0..MORE {
+            let done = sources.done.try_recv().map(|done| self.done(done));
+            let called = sources.incoming.try_recv().map(|incoming| self.call(incoming));
+            if done.is_err() && called.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The loop: what has happened, all that follows from it, and then one wake-up for each process that was answered.
     async fn turn(&mut self, mut sources: Sources) -> Result<(), Error> {
         loop {
             match sources.next(self.pause()).await? {
@@ -338,7 +377,10 @@ impl Daemon {
                 Event::MountsChanged => self.clockwork.mounts_changed(),
                 Event::Tick => {}
             }
+            self.take_more(&mut sources);
+            self.carry_out();
             self.upkeep();
+            self.carry_out();
             self.wake();
         }
     }

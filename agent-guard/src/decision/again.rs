@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use agent_guard_common::operation::Operation;
 
+use super::event::Bound;
 use super::state::Thread;
 use crate::session::SessionKey;
 
@@ -28,8 +29,8 @@ pub(super) struct Subject {
 impl Subject {
     /// What a thread asks about.
     pub(super) fn of(thread: &Thread) -> Self {
-        let Thread { session, object, argv, .. } = *thread;
-        Self { session, operation: thread.act.operation, object, argv }
+        let Bound { object, argv, .. } = thread.bound;
+        Self { session: thread.session, operation: thread.act.operation, object, argv }
     }
 }
 
@@ -89,11 +90,12 @@ impl Pauses {
 mod tests {
     use super::{FIRST_NS, LONGEST_NS};
     use crate::decision::tests::{Game, SECOND, answer, key, person, question};
-    use crate::decision::{Choice, Event, Question, Ruling, Standing};
+    use crate::decision::{Bound, Choice, Event, Question, Ruling, Standing};
 
     /// Asks about an object; whether people are asked.
     fn is_asked(game: &mut Game, number: u64, object: u64, slot: u32) -> bool {
-        let asked = Question { object, ..question(key(5, 5, number), slot, Ruling::Ask) };
+        let asked = question(key(5, 5, number), slot, Ruling::Ask);
+        let asked = Question { bound: Bound { object, ..asked.bound }, ..asked };
         let effects = game.play(Event::Asked(Box::new(asked)));
         let is_asked = effects.contains(&"record-first held".to_owned());
         assert_eq!(effects.contains(&format!("answer {number} denied")), !is_asked, "{effects:?}");

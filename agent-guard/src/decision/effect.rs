@@ -90,6 +90,19 @@ pub enum Rejection {
     },
 }
 
+/// What outlives the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A request, as it stands now.
+    Request(RequestId),
+    /// A request that is not remembered any more.
+    Forgotten(RequestId),
+    /// What an approval allows of other acts, as it stands now.
+    Grant(RequestId),
+    /// What an approval has allowed.
+    GrantEnded(RequestId),
+}
+
 /// An order to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -134,6 +147,14 @@ pub enum Effect {
         /// What must be on record before.
         about: About,
     },
+    /// Keep for a daemon after this one how something stands; when something depends on it, it must be on disk before
+    /// anything else is done.
+    Keep {
+        /// What depends on it.
+        about: Option<About>,
+        /// What is kept.
+        kept: Kept,
+    },
     /// A request is new or has changed: tell whoever watches.
     Changed(RequestId),
     /// Reply to an answer of a person.
@@ -166,6 +187,7 @@ impl Effect {
             Self::Forget(session) => Some(About::Credentials(*session)),
             Self::Notify { about, .. } | Self::Reply { about, .. } => *about,
             Self::Audit { .. }
+            | Self::Keep { .. }
             | Self::ForgetAnswer(_)
             | Self::Resume { .. }
             | Self::ResumeWhileUnused(_)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agent_guard_common::answer::AnswerKey;
 use agent_guard_common::verdict::Reason;
+use serde::{Deserialize, Serialize};
 
 use super::id::RequestId;
 use crate::audit::Person;
@@ -11,7 +12,7 @@ use crate::policy::Scope;
 use crate::session::{Act, SessionKey, Stamp};
 
 /// A thread, by its ids in the root pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// Its process.
     pub tgid: u32,
@@ -20,7 +21,7 @@ pub struct Task {
 }
 
 /// One question of one thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// The thread.
     pub task: Task,
@@ -47,6 +48,19 @@ pub enum Ruling {
     Refuse(String),
 }
 
+/// What an answer must name, so that it is taken for this act and for no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Hash of the object, computed by the hook.
+    pub object: u64,
+    /// What the arguments must hash to, for a command; 0 otherwise.
+    pub argv: u64,
+    /// What `argv[0]` must hash to, for a command; 0 otherwise.
+    pub name: u64,
+    /// Hook passes that one approval must cover.
+    pub passes: u32,
+}
+
 /// A question of the kernel, with everything that an answer must name.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -54,14 +68,8 @@ pub struct Question {
     pub key: Key,
     /// The session.
     pub session: SessionKey,
-    /// Hash of the object, computed by the hook.
-    pub object: u64,
-    /// Hook passes that one approval must cover.
-    pub passes: u32,
-    /// What the arguments must hash to, for a command; 0 otherwise.
-    pub argv: u64,
-    /// What `argv[0]` must hash to, for a command; 0 otherwise.
-    pub name: u64,
+    /// What an answer must name.
+    pub bound: Bound,
     /// How long it may wait, in nanoseconds.
     pub timeout_ns: u64,
     /// What the daemon found out about it.
@@ -171,6 +179,8 @@ pub enum Event {
     },
     /// A session that was halted before the daemon started was found.
     FoundHalted(SessionKey),
+    /// A request of a daemon before this one waits for nothing any more, or what its approval allows is over, for this reason.
+    Unheld(RequestId, &'static str),
     /// A session's last task is gone.
     Ended(SessionKey),
     /// An order could not be carried out: a record that others depend on, or an approval.

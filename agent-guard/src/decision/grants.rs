@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_guard_common::answer::answered;
 
-use super::effect::{About, Effect, Rejection};
+use super::effect::{About, Effect, Kept, Rejection};
 use super::event::{Answer, CallId, Task};
 use super::grant::{self, Grant};
 use super::id::RequestId;
@@ -59,6 +59,7 @@ impl Turn<'_> {
         };
         self.state.grants.insert(id, grant);
         let about = self.decide(id, Standing::Approved, Some(answer.by), answer.reason)?;
+        self.effects.push(Effect::Keep { about: Some(about), kept: Kept::Grant(id) });
         self.effects.push(Effect::Spread { grant: id, about });
         Some(about)
     }
@@ -127,6 +128,7 @@ impl Turn<'_> {
             ..Entry::new(self.now, What::GrantEnded)
         };
         self.effects.push(Effect::Audit { about: None, entry: Box::new(entry) });
+        self.effects.push(Effect::Keep { about: None, kept: Kept::GrantEnded(grant.id) });
         let unused =
             |thread: &Thread| thread.grant == Some(grant.id) && matches!(thread.phase, Phase::Approved { used: 0, .. });
         let late: Vec<Task> =

@@ -70,6 +70,8 @@ struct Seen {
     approvers: BTreeMap<Key, u8>,
     consents: BTreeMap<u64, BTreeSet<u32>>,
     requests: BTreeSet<RequestId>,
+    /// What the kernel has refused by itself.
+    refused: BTreeSet<Key>,
     /// Of each session the questions that it has asked.
     sessions: BTreeMap<u64, u32>,
     /// What records tell of approvals that reach further and have not ended: how far, of which process and session, and
@@ -118,11 +120,16 @@ impl Seen {
                 let asked = under(terms, question(key, slot, ruling));
                 // Objects that are asked about again, and others.
                 let object = number % 5;
-                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, object, ..asked }))
+                let bound = super::Bound { object, ..asked.bound };
+                Event::Asked(Box::new(super::Question { timeout_ns: TIMEOUT, bound, ..asked }))
             }
             Move::Repeat { task, question } => Event::Repeated(place(task, question).0),
             Move::Use { task, question } => Event::Used(place(task, question).0),
-            Move::KernelRefuses { task, question } => Event::Refused(place(task, question).0, Reason::DaemonGone),
+            Move::KernelRefuses { task, question } => {
+                let key = place(task, question).0;
+                self.refused.insert(key);
+                Event::Refused(key, Reason::DaemonGone)
+            }
             Move::Gone { task } => Event::Gone(place(task, 0).0.task),
             Move::Revoke { nth } => {
                 let known: Vec<RequestId> = state.grants().map(|grant| grant.id).collect();
@@ -257,8 +264,10 @@ proptest! {
             // Without a record it was refused for want of one; nothing else ends unrecorded.
             prop_assert!(recorded == Some(request.standing.word()) || request.standing == Standing::Denied);
             let answer = seen.answers.get(&request.key);
-            // A thread that is gone, or asks something else, gets no answer; every other gets one.
-            prop_assert!(answer.is_some() || request.standing == Standing::Invalidated, "{} has no answer", id);
+            // A thread that is gone, or asks something else, gets no answer, nor does one that the kernel has refused meanwhile;
+            // every other gets one.
+            let is_void = request.standing == Standing::Invalidated || seen.refused.contains(&request.key);
+            prop_assert!(answer.is_some() || is_void, "{} has no answer", id);
         }
         // Threads that come back are answered whatever they were told before.
         let waiting: Vec<Task> = state.tasks().map(|(task, _)| task).collect();

@@ -10,15 +10,17 @@ mod event;
 mod grant;
 mod grants;
 mod id;
+mod memory;
 mod orders;
 mod quorum;
 mod state;
 mod turn;
 
-pub use effect::{About, Effect, Notice, Rejection, Told};
-pub use event::{Answer, CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
+pub use effect::{About, Effect, Kept, Notice, Rejection, Told};
+pub use event::{Answer, Bound, CallId, Choice, Event, Key, Question, Ruling, Steer, Task};
 pub use grant::Grant;
 pub use id::{NotAnId, RequestId};
+pub use memory::Memory;
 pub use quorum::{Consent, Shortfall};
 pub use state::{Ending, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
 
@@ -44,6 +46,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::PolicyChanged => turn.end_grants(|_| true, "another policy is in force"),
         Event::Steered { call, session, steer, by } => turn.steer(call, session, steer, &by),
         Event::FoundHalted(session) => turn.found_halted(session),
+        Event::Unheld(request, why) => turn.unheld(request, why),
         Event::Ended(session) => turn.end(session),
         Event::Failed { about, why } => turn.failed(about, why),
         Event::Tick => turn.state.pauses.tidy(now.monotonic_ns),
@@ -54,4 +57,4 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,8 +8,8 @@ use agent_guard_common::limits::GRANT_NS;
 use agent_guard_common::verdict::Reason;
 
 use super::again::Subject;
-use super::effect::{About, Effect, Notice, Told};
-use super::event::{Answer as Answered, Key, Task};
+use super::effect::{About, Effect, Kept, Notice, Told};
+use super::event::{Answer as Answered, Bound, Key, Task};
 use super::id::RequestId;
 use super::quorum::Consent;
 use super::state::{Ending, Phase, REMEMBERED, Request, Standing, Thread, user};
@@ -51,6 +51,7 @@ impl Turn<'_> {
             id,
             key: Key { task, question: thread.question },
             session: thread.session,
+            bound: thread.bound,
             act: Arc::clone(&thread.act),
             asked: self.now,
             deadline,
@@ -64,6 +65,7 @@ impl Turn<'_> {
         *self.state.pending_of_user.entry(user(&request.act)).or_default() += 1;
         self.state.requests.insert(id, request);
         self.audit_thread(task, What::Held, None);
+        self.effects.push(Effect::Keep { about: Some(About::Thread(task)), kept: Kept::Request(id) });
         self.tell(task, Told::Held, None);
         self.effects.push(Effect::Changed(id));
     }
@@ -125,6 +127,7 @@ impl Turn<'_> {
             ..Entry::new(self.now, What::Consented)
         };
         self.effects.push(Effect::Audit { about, entry: Box::new(entry) });
+        self.effects.push(Effect::Keep { about, kept: Kept::Request(id) });
         self.effects.push(Effect::Changed(id));
         about
     }
@@ -138,7 +141,7 @@ impl Turn<'_> {
         reason: Option<String>,
         about: Option<About>,
     ) {
-        self.settle(id, standing, by.clone(), reason.clone());
+        self.settle(id, standing, by.clone(), reason.clone(), about);
         let Some(request) = self.state.requests.get(&id) else { return };
         let (thread, grant) = (self.state.threads.get(&request.key.task), self.state.grants.get(&id));
         let entry = Entry {
@@ -158,11 +161,19 @@ impl Turn<'_> {
     }
 
     /// Ends a request in the books, and forgets the oldest that ended.
-    pub(super) fn settle(&mut self, id: RequestId, standing: Standing, by: Option<Person>, reason: Option<String>) {
+    pub(super) fn settle(
+        &mut self,
+        id: RequestId,
+        standing: Standing,
+        by: Option<Person>,
+        reason: Option<String>,
+        about: Option<About>,
+    ) {
         let Some(request) = self.state.requests.get_mut(&id) else { return };
         let first = request.ending.is_none();
         request.standing = standing;
         request.ending = Some(Ending { at: self.now.wall, by, reason });
+        self.effects.push(Effect::Keep { about, kept: Kept::Request(id) });
         if !first {
             return;
         }
@@ -174,6 +185,7 @@ impl Turn<'_> {
             && let Some(oldest) = self.state.ended.pop_front()
         {
             self.state.requests.remove(&oldest);
+            self.effects.push(Effect::Keep { about: None, kept: Kept::Forgotten(oldest) });
         }
     }
 
@@ -206,8 +218,8 @@ impl Turn<'_> {
         thread.phase = phase;
         let key = Key { task, question: thread.question };
         // The first hook that meets a refusal ends the call.
-        let uses = if kind == answered::APPROVED { thread.passes } else { 1 };
-        let Thread { object, argv, name, .. } = *thread;
+        let Bound { object, argv, name, passes } = thread.bound;
+        let uses = if kind == answered::APPROVED { passes } else { 1 };
         let answer = Answer { object, expires_ns, argv, name, kind, uses };
         self.effects.push(Effect::Answer { key, answer });
         self.wake.entry(task.tgid).or_default().push(key);

@@ -1,6 +1,7 @@
 //! Whether a person's yes counts, and whether there are enough of them. A no needs nobody else.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::event::Answer;
 use super::state::{Request, user};
@@ -8,7 +9,7 @@ use crate::audit::Person;
 use crate::policy::{Demand, Scope};
 
 /// A yes that counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// Who.
     pub by: Person,

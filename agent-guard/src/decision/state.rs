@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::again::Pauses;
-use super::event::{Key, Task};
+use super::event::{Bound, Key, Task};
 use super::grant::Grant;
 use super::id::{IDS, Ids, RequestId};
 use super::quorum::Consent;
@@ -26,7 +27,8 @@ pub const REMEMBERED: usize = 1024;
 const _: () = assert!((PENDING + REMEMBERED) * 200 < IDS as usize, "too few ids for so many requests");
 
 /// Where a request stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// Its thread is held and waits for an answer.
     Pending,
@@ -58,7 +60,7 @@ impl Standing {
 }
 
 /// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// When.
     pub at: Timestamp,
@@ -69,7 +71,8 @@ pub struct Ending {
 }
 
 /// What came of an act that was approved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It was done.
     Done,
@@ -78,7 +81,7 @@ pub enum Outcome {
 }
 
 /// A question that people were asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Its id.
     pub id: RequestId,
@@ -86,6 +89,8 @@ pub struct Request {
     pub key: Key,
     /// The session.
     pub session: SessionKey,
+    /// What an answer must name.
+    pub bound: Bound,
     /// What is asked.
     pub act: Arc<Act>,
     /// When it was asked.
@@ -112,10 +117,7 @@ pub(super) fn user(act: &Act) -> u32 {
 pub(super) struct Thread {
     pub(super) question: u64,
     pub(super) session: SessionKey,
-    pub(super) object: u64,
-    pub(super) argv: u64,
-    pub(super) name: u64,
-    pub(super) passes: u32,
+    pub(super) bound: Bound,
     pub(super) act: Arc<Act>,
     pub(super) request: Option<RequestId>,
     /// The grant that it goes on by, if it does.

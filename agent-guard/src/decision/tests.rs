@@ -9,31 +9,31 @@ use agent_guard_common::verdict::{Reason, Tier};
 use jiff::Timestamp;
 
 use super::{
-    About, Answer, Choice, Effect, Event, Key, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question,
+    About, Answer, Bound, Choice, Effect, Event, Key, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, Question,
     Rejection, RequestId, Ruling, Standing, State, Steer, Task, step,
 };
 use crate::audit::{Now, Person, What};
 use crate::policy::{Scope, Terms};
 use crate::session::{Act, Rule, SessionKey, Stamp, Who, plain};
 
-pub(super) const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 const TIMEOUT: u64 = 300 * SECOND;
 const START: Now = at(10 * SECOND);
 
-pub(super) const fn at(monotonic_ns: u64) -> Now {
+pub(crate) const fn at(monotonic_ns: u64) -> Now {
     Now { monotonic_ns, wall: Timestamp::UNIX_EPOCH }
 }
 
-pub(super) fn stamp(slot: u32) -> Arc<Stamp> {
+pub(crate) fn stamp(slot: u32) -> Arc<Stamp> {
     let key = SessionKey { slot, serial: 100 + u64::from(slot) };
     Arc::new(Stamp { id: format!("S{slot}"), name: "agent".to_owned(), profile: "autonomous".to_owned(), uid: 7, key })
 }
 
-pub(super) fn key(tgid: u32, tid: u32, question: u64) -> Key {
+pub(crate) fn key(tgid: u32, tid: u32, question: u64) -> Key {
     Key { task: Task { tgid, tid }, question }
 }
 
-pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
+pub(crate) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
     let session = stamp(slot);
     let act = Act {
         session: Some(Arc::clone(&session)),
@@ -52,24 +52,26 @@ pub(super) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
     Question {
         key,
         session: session.key,
-        object: 0xabc,
-        passes: 1,
-        argv: 0,
-        name: 0,
+        bound: Bound { object: 0xabc, argv: 0, name: 0, passes: 1 },
         timeout_ns: TIMEOUT,
         ruling,
         act: Arc::new(act),
     }
 }
 
+/// The same question of a call that passes two hooks.
+fn twice(question: Question) -> Question {
+    Question { bound: Bound { passes: 2, ..question.bound }, ..question }
+}
+
 /// The same question under a rule that demands more of an approval.
-pub(super) fn under(terms: Terms, question: Question) -> Question {
+pub(crate) fn under(terms: Terms, question: Question) -> Question {
     let mut act = Act::clone(&question.act);
     act.rule.terms = Arc::new(terms);
     Question { act: Arc::new(act), ..question }
 }
 
-pub(super) fn person() -> Person {
+pub(crate) fn person() -> Person {
     Person { uid: 1000, user: Some("ann".to_owned()), pid: 50 }
 }
 
@@ -78,7 +80,7 @@ fn asked(key: Key, ruling: Ruling) -> Event {
 }
 
 /// A person's answer that says no more than what it answers.
-pub(super) fn answer(choice: Choice, by: Person) -> Answer {
+pub(crate) fn answer(choice: Choice, by: Person) -> Answer {
     Answer { choice, by, reason: None, confirmed: None, in_group: false, scope: Scope::Once, for_ns: 0 }
 }
 
@@ -116,6 +118,7 @@ fn word(effect: &Effect) -> String {
         Effect::Notify { notice, .. } => format!("tell {:?}", notice.told).to_lowercase(),
         Effect::Spread { .. } => "spread".to_owned(),
         Effect::Changed(_) => "changed".to_owned(),
+        Effect::Keep { .. } => "keep".to_owned(),
         Effect::Reply { outcome: Ok(()), .. } => "reply ok".to_owned(),
         Effect::Reply { outcome: Err(rejection), .. } => match rejection {
             Rejection::Unknown(_) => "reply unknown".to_owned(),
@@ -132,44 +135,46 @@ fn word(effect: &Effect) -> String {
 }
 
 /// A state with what it takes to play with it.
-pub(super) struct Game {
-    pub(super) state: State,
-    pub(super) now: Now,
+pub(crate) struct Game {
+    pub(crate) state: State,
+    pub(crate) now: Now,
 }
 
 impl Game {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::new(1), now: START }
     }
 
     /// A game with one request.
-    pub(super) fn asked(key: Key) -> (Self, RequestId) {
+    pub(crate) fn asked(key: Key) -> (Self, RequestId) {
         let mut game = Self::new();
         game.play(asked(key, Ruling::Ask));
         let id = game.pending()[0];
         (game, id)
     }
 
-    pub(super) fn pending(&self) -> Vec<RequestId> {
+    pub(crate) fn pending(&self) -> Vec<RequestId> {
         let pending = self.state.requests().filter(|request| request.standing == Standing::Pending);
         pending.map(|request| request.id).collect()
     }
 
-    pub(super) fn play(&mut self, event: Event) -> Vec<String> {
-        step(&mut self.state, event, self.now).iter().map(word).collect()
+    pub(crate) fn play(&mut self, event: Event) -> Vec<String> {
+        let effects = step(&mut self.state, event, self.now);
+        // What is kept is `memory`'s to test.
+        effects.iter().filter(|effect| !matches!(effect, Effect::Keep { .. })).map(word).collect()
     }
 
-    pub(super) fn later(&mut self, nanoseconds: u64) -> Vec<String> {
+    pub(crate) fn later(&mut self, nanoseconds: u64) -> Vec<String> {
         self.now.monotonic_ns += nanoseconds;
         self.play(Event::Tick)
     }
 
-    pub(super) fn standing(&self, id: RequestId) -> Option<Standing> {
+    pub(crate) fn standing(&self, id: RequestId) -> Option<Standing> {
         self.state.request(id).map(|request| request.standing)
     }
 }
 
-pub(super) const Q: u64 = 70;
+pub(crate) const Q: u64 = 70;
 
 #[test]
 fn a_question_is_recorded_told_and_waits() {
@@ -267,7 +272,7 @@ fn several_answers_for_one_process_wake_it_once() {
 #[test]
 fn a_call_that_passes_two_hooks_is_recorded_once() {
     let mut game = Game::new();
-    let two = Question { passes: 2, ..question(key(5, 5, Q), 1, Ruling::Ask) };
+    let two = twice(question(key(5, 5, Q), 1, Ruling::Ask));
     game.play(Event::Asked(Box::new(two)));
     game.play(reply(game.pending()[0], Choice::Approve));
     assert_eq!(game.play(Event::Used(key(5, 5, Q))), ["record passed"]);
@@ -304,7 +309,7 @@ fn an_approval_that_is_not_used_lapses_and_is_not_given_again() {
 #[test]
 fn an_approval_used_in_part_lapses_quietly() {
     let mut game = Game::new();
-    let two = Question { passes: 2, ..question(key(5, 5, Q), 1, Ruling::Ask) };
+    let two = twice(question(key(5, 5, Q), 1, Ruling::Ask));
     game.play(Event::Asked(Box::new(two)));
     game.play(reply(game.pending()[0], Choice::Approve));
     game.play(Event::Used(key(5, 5, Q)));
@@ -443,7 +448,8 @@ fn a_halted_session_can_be_denied_and_expires() {
     let (mut game, id) = Game::asked(key(5, 5, Q));
     game.play(steer(Steer::Halt));
     assert!(game.play(reply(id, Choice::Deny)).contains(&"answer 70 denied".to_owned()));
-    let other = Question { object: 0xdef, ..question(key(6, 6, Q), 1, Ruling::Ask) };
+    let other = question(key(6, 6, Q), 1, Ruling::Ask);
+    let other = Question { bound: Bound { object: 0xdef, ..other.bound }, ..other };
     game.play(Event::Asked(Box::new(other)));
     assert!(game.later(TIMEOUT).contains(&"answer 70 expired".to_owned()));
 }

@@ -7,8 +7,8 @@ use agent_guard_common::answer::answered;
 use agent_guard_common::verdict::Reason;
 
 use super::again::Subject;
-use super::effect::{About, Effect, Notice, Rejection, Told};
-use super::event::{Answer, CallId, Choice, Key, Question, Ruling, Steer, Task};
+use super::effect::{About, Effect, Kept, Notice, Rejection, Told};
+use super::event::{Answer, Bound, CallId, Choice, Key, Question, Ruling, Steer, Task};
 use super::id::RequestId;
 use super::quorum;
 use super::state::{
@@ -65,10 +65,7 @@ impl<'a> Turn<'a> {
         let thread = Thread {
             question: number,
             session: question.session,
-            object: question.object,
-            argv: question.argv,
-            name: question.name,
-            passes: question.passes.max(1),
+            bound: Bound { passes: question.bound.passes.max(1), ..question.bound },
             act: question.act,
             request: None,
             grant: None,
@@ -116,12 +113,13 @@ impl<'a> Turn<'a> {
         else {
             return;
         };
-        let passes = thread.passes;
+        let passes = thread.bound.passes;
         let Phase::Approved { used, silent, .. } = &mut thread.phase else { return };
         *used += 1;
         let (first, last, silent) = (*used == 1, *used >= passes, *silent);
         if first && let Some(grant) = thread.grant.and_then(|id| self.state.grants.get_mut(&id)) {
             grant.used += 1;
+            self.effects.push(Effect::Keep { about: None, kept: Kept::Grant(grant.id) });
         }
         if first && !silent {
             self.audit_thread(key.task, What::Passed, None);
@@ -145,6 +143,7 @@ impl<'a> Turn<'a> {
         };
         request.outcome = Some(error.map_or(Outcome::Done, Outcome::Failed));
         self.effects.push(Effect::Audit { about: None, entry: Box::new(entry) });
+        self.effects.push(Effect::Keep { about: None, kept: Kept::Request(id) });
         self.effects.push(Effect::Changed(id));
     }
 
@@ -160,9 +159,11 @@ impl<'a> Turn<'a> {
             self.effects.push(Effect::ForgetAnswer(key));
         }
         if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request) {
+            // While no daemon ran, its time ran out.
+            let standing = if reason == Reason::DaemonGone { Standing::Expired } else { Standing::Invalidated };
             let reason = reason.text().to_owned();
             self.notify(key.task, &thread, Told::Refused, Some(reason.clone()));
-            self.close(request, Standing::Invalidated, None, Some(reason), None);
+            self.close(request, standing, None, Some(reason), None);
         }
     }
 
@@ -238,6 +239,14 @@ impl<'a> Turn<'a> {
         self.state.halted.insert(session);
     }
 
+    /// What a daemon before this one has left was over when this one came: nobody can answer it, and it allows nothing.
+    pub(super) fn unheld(&mut self, id: RequestId, why: &str) {
+        self.end_grants(|grant| grant.id == id, why);
+        let Some(request) = self.state.requests.get(&id).filter(|request| request.ending.is_none()) else { return };
+        self.drop_thread(request.key.task);
+        self.close(id, Standing::Expired, None, Some(why.to_owned()), None);
+    }
+
     /// A session's last task is gone.
     pub(super) fn end(&mut self, session: SessionKey) {
         for task in self.threads_of(session) {
@@ -271,7 +280,7 @@ impl<'a> Turn<'a> {
             Phase::Waiting | Phase::Approved { .. } | Phase::Lapsed => {
                 if let Some(id) = request {
                     self.end_grants(|grant| grant.id == id, why);
-                    self.settle(id, Standing::Denied, None, Some(why.to_owned()));
+                    self.settle(id, Standing::Denied, None, Some(why.to_owned()), None);
                     self.effects.push(Effect::Changed(id));
                 }
                 self.tell(task, Told::Refused, Some(why.to_owned()));

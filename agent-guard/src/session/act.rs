@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use agent_guard_common::operation::Operation;
 use agent_guard_common::verdict::Tier;
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intent::Intent;
 use crate::policy::Terms;
 
 /// A session as the kernel knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionKey {
     /// Its slot.
     pub slot: u32,
@@ -20,7 +21,7 @@ pub struct SessionKey {
 }
 
 /// What a session is called: the part of it that never changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// Its id, a ULID.
     pub id: String,
@@ -36,7 +37,7 @@ pub struct Stamp {
 }
 
 /// Who acts. Strings are as the process has them, and bytes that are no UTF-8 stand as `\xNN`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The process.
     pub pid: u32,
@@ -61,7 +62,7 @@ pub struct Who {
 }
 
 /// An ancestor of a process inside its session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestor {
     /// Its process id.
     pub pid: u32,
@@ -72,7 +73,7 @@ pub struct Ancestor {
 }
 
 /// What approving an act would take with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Impact {
     /// Files below the object's label, or below the object.
     pub files: u64,
@@ -83,7 +84,7 @@ pub struct Impact {
 }
 
 /// The rule that an act met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name.
     pub name: String,
@@ -91,7 +92,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// What it takes to approve an act that it holds.
-    #[serde(skip_serializing_if = "is_usual")]
+    #[serde(skip_serializing_if = "is_usual", default)]
     pub terms: Arc<Terms>,
 }
 
@@ -108,13 +109,13 @@ fn is_usual(terms: &Arc<Terms>) -> bool {
 }
 
 /// An act: who does what to what, and which rule met it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     /// The session; none when it is not known any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<Stamp>>,
     /// The operation.
-    #[serde(serialize_with = "operation")]
+    #[serde(with = "operation")]
     pub operation: Operation,
     /// The object: a path in the host's view, an endpoint, a command line.
     pub object: String,
@@ -128,7 +129,7 @@ pub struct Act {
     /// The rule.
     pub rule: Rule,
     /// The rule's tier.
-    #[serde(serialize_with = "tier")]
+    #[serde(with = "tier")]
     pub tier: Tier,
     /// Who acts.
     pub process: Who,
@@ -153,12 +154,34 @@ pub const fn tier_word(tier: Tier) -> &'static str {
     }
 }
 
-fn operation<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(operation.name())
+/// An operation by its name.
+mod operation {
+    use super::{Deserialize, Deserializer, Error, Operation, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(operation.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = Operation::ALL.iter().find(|operation| operation.name() == name);
+        found.copied().ok_or_else(|| D::Error::custom(format!("there is no operation `{name}`")))
+    }
 }
 
-fn tier<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(tier_word(*tier))
+/// A tier by its word.
+mod tier {
+    use super::{Deserialize, Deserializer, Error, Serializer, Tier, tier_word};
+
+    pub(super) fn serialize<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(tier_word(*tier))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tier, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let found = [Tier::Autonomous, Tier::Supervised, Tier::Gated].into_iter().find(|tier| tier_word(*tier) == word);
+        found.ok_or_else(|| D::Error::custom(format!("there is no tier `{word}`")))
+    }
 }
 
 /// An act that nothing is special about, for tests.

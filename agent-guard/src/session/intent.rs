@@ -36,7 +36,7 @@ pub struct Said {
 }
 
 /// What was said, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// What.
     #[serde(flatten)]

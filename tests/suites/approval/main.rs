@@ -10,6 +10,7 @@ mod audit;
 mod doors;
 mod inside;
 mod intents;
+mod kill;
 mod quorum;
 mod scopes;
 mod shown;

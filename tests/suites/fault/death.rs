@@ -125,7 +125,7 @@ fn fault_a_held_act_is_refused_within_seconds_of_the_daemons_death() {
     let daemon = daemon();
     let held = file("held", "orphaned");
     let mut run = Run::shell("orphaned", "rm /srv/held/orphaned; echo rm=$?; read end");
-    drop(await_request_in("orphaned"));
+    let id = id_of(&await_request_in("orphaned"));
     let death = Instant::now();
     daemon.kill9();
     run.await_stdout("rm=1");
@@ -141,10 +141,14 @@ fn fault_a_held_act_is_refused_within_seconds_of_the_daemons_death() {
     // Untagged, nobody is asked for.
     fs::remove_file(&held).unwrap();
     crate::daemon();
+    // What was asked is no secret of the daemon that died.
+    let asked = request(&id);
+    assert_eq!((&asked["state"], &asked["object"]), (&"expired".into(), &"/srv/held/orphaned".into()));
+    assert!(asked["decision"]["reason"].as_str().is_some_and(|reason| reason.contains("daemon")), "{asked}");
 }
 
 #[test]
-fn fault_a_restarted_daemon_asks_again_what_was_held_and_can_be_answered() {
+fn fault_a_restarted_daemon_goes_on_with_what_was_asked_and_can_be_answered() {
     let daemon = daemon();
     let held = file("held", "again");
     let mut run = Run::shell("again", "rm /srv/held/again; echo rm=$?");
@@ -159,9 +163,9 @@ fn fault_a_restarted_daemon_asks_again_what_was_held_and_can_be_answered() {
         assert_eq!(before[field], after[field], "{field}");
     }
     let again = await_request_in("again");
-    assert_eq!(again["object"], first["object"]);
-    assert_eq!(again["process"]["pid"], first["process"]["pid"]);
-    assert_eq!(request(&id_of(&again))["state"], "pending");
+    for field in ["id", "object", "process", "asked_at", "expires_at", "state"] {
+        assert_eq!(again[field], first[field], "{field}");
+    }
     never_within(Duration::from_secs(2), "it passes unanswered", || !held.exists());
     kill(keeper, Signal::SIGCONT).unwrap();
     approve(&id_of(&again));

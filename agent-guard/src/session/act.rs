@@ -156,7 +156,7 @@ pub const fn tier_word(tier: Tier) -> &'static str {
 
 /// An operation by its name.
 mod operation {
-    use super::{Deserialize, Deserializer, Error, Operation, Serializer};
+    use super::{Deserialize as _, Deserializer, Error as _, Operation, Serializer};
 
     pub(super) fn serialize<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(operation.name())
@@ -171,7 +171,7 @@ mod operation {
 
 /// A tier by its word.
 mod tier {
-    use super::{Deserialize, Deserializer, Error, Serializer, Tier, tier_word};
+    use super::{Deserialize as _, Deserializer, Error as _, Serializer, Tier, tier_word};
 
     pub(super) fn serialize<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(tier_word(*tier))

@@ -238,5 +238,4 @@ fn keep_request(transaction: &rusqlite::Transaction<'_>, boot: &str, request: &R
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

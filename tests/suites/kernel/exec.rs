@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_guard_tests::guest::{
     Agent, Done, Run, answer, approve, await_request_in, deny, eventually, judged, never_within,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::policy::{AUDITED, DENIED, HELD, MARKS, PROGRAMS, script};
 use crate::{EPERM, agent, asked, daemon, directory, exists, id, pending};
@@ -304,14 +304,14 @@ fn hold_a_command_that_is_held_is_never_run_by_waking_it() {
         let traced = agent.act(&format!("trace {how} 1 {act}"));
         assert!(traced.value[seen].as_u64().unwrap() > 0, "{how}: {traced:?}");
         let expected = ROUNDS + 2 + count;
-        eventually("the traced command's verdict", || (judged("command-wake") >= expected).then_some(()));
+        eventually("the traced command's verdict", || (recorded("command-wake") >= expected).then_some(()));
         assert!(!exists(&mark), "{how}: {traced:?}");
     }
     runs_untagged(&marker("execve", "evil", &marks));
 }
 
 /// How many acts of a session people were asked about, or were refused unasked since they could not be read.
-fn judged(session: &str) -> usize {
+fn recorded(session: &str) -> usize {
     let is_one = |record: &&Value| {
         record["act"]["session"]["name"] == session
             && (record["what"] == "held" || record["what"] == "decided" && record["request"].is_null())

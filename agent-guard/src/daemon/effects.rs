@@ -161,12 +161,12 @@ impl Daemon {
 
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), Failed> {
         match effect {
-            Effect::Answer { key, answer } => {
+            Effect::Answer { key, about, answer } => {
                 if let Err(error) = self.kernel.answer(key.into(), answer) {
                     tracing::error!(%error, "an answer cannot be delivered");
                     // Of a refusal nothing weaker is left; its thread asks again, or dies.
                     if answer.kind == answered::APPROVED {
-                        return Err(Failed { about: About::Thread(key.task), why: NOT_DELIVERED });
+                        return Err(Failed { about, why: NOT_DELIVERED });
                     }
                 }
             }

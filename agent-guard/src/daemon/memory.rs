@@ -35,7 +35,7 @@ pub(super) fn resume(store: &Store, kernel: &Kernel, sessions: &Registry, policy
             over.extend(why_not_held(&request, sessions, is_of_this_boot).map(|why| (request.id, why)));
         } else if request.standing == Standing::Approved && is_of_this_boot {
             // What cannot be read counts as there: it lapses.
-            unused.extend(kernel.answer_pending(request.key.into()).unwrap_or(true).then_some(request.key));
+            unused.extend(request.keys().filter(|key| kernel.answer_pending((*key).into()).unwrap_or(true)));
         }
         memory.requests.push(request);
     }

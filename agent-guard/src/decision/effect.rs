@@ -117,6 +117,8 @@ pub enum Effect {
     Answer {
         /// The question.
         key: Key,
+        /// What must be on record before.
+        about: About,
         /// The answer.
         answer: Answer,
     },
@@ -181,8 +183,7 @@ impl Effect {
     #[must_use]
     pub const fn depends_on(&self) -> Option<About> {
         match self {
-            Self::Answer { key, .. } => Some(About::Thread(key.task)),
-            Self::Spread { about, .. } => Some(*about),
+            Self::Answer { about, .. } | Self::Spread { about, .. } => Some(*about),
             Self::Release(session) => Some(About::Session(*session)),
             Self::Forget(session) => Some(About::Credentials(*session)),
             Self::Notify { about, .. } | Self::Reply { about, .. } => *about,

@@ -68,7 +68,7 @@ struct Seen {
     approved: BTreeSet<Key>,
     /// How many people must approve each question that is for people, and who has, as records tell.
     approvers: BTreeMap<Key, u8>,
-    consents: BTreeMap<u64, BTreeSet<u32>>,
+    consents: BTreeMap<String, BTreeSet<u32>>,
     requests: BTreeSet<RequestId>,
     /// What the kernel has refused by itself.
     refused: BTreeSet<Key>,
@@ -185,9 +185,9 @@ impl Seen {
                     // What goes on by another's approval needs none of its own.
                     let is_yes =
                         entry.grant.is_none() && (entry.what == What::Consented || entry.decision == Some("approved"));
-                    if let (true, Some(question), Some(by)) = (is_yes, entry.question, &entry.approver) {
-                        let is_new = self.consents.entry(question).or_default().insert(by.uid);
-                        assert!(is_new, "user {} approves question {question} twice", by.uid);
+                    if let (true, Some(request), Some(by)) = (is_yes, &entry.request, &entry.approver) {
+                        let is_new = self.consents.entry(request.clone()).or_default().insert(by.uid);
+                        assert!(is_new, "user {} approves request {request} twice", by.uid);
                     }
                     if let (What::Decided, Some(request), Some(decision)) = (entry.what, &entry.request, entry.decision)
                     {
@@ -195,15 +195,18 @@ impl Seen {
                         assert_eq!(before, None, "request {request} ended twice");
                     }
                 }
-                Effect::Answer { key, answer } => {
+                Effect::Answer { key, about, answer } => {
                     assert!(woken.is_empty(), "an answer after a wake-up");
                     if answer.kind == answered::APPROVED {
                         let covered = self.covers(*key);
-                        assert!(silent || covered || recorded.contains(&key.task), "an approval without its record");
+                        let has_record = matches!(about, About::Thread(task) if recorded.contains(task));
+                        assert!(silent || covered || has_record, "an approval without its record");
                         assert!(self.approved.insert(*key), "a second grant for {key:?}");
                         assert!(!self.answers.contains_key(key), "an approval after a refusal of {key:?}");
                         assert!(self.now < self.deadlines[key], "an approval after the deadline of {key:?}");
-                        let said = self.consents.get(&key.question).map_or(0, BTreeSet::len);
+                        let request = state.requests().find(|request| request.keys().any(|asked| asked == *key));
+                        let said = request.and_then(|request| self.consents.get(&request.id.to_string()));
+                        let said = said.map_or(0, BTreeSet::len);
                         let needed = self.approvers.get(key).copied().unwrap_or_default();
                         assert!(covered || said >= usize::from(needed), "an approval of {key:?} by {said} people");
                     }
@@ -219,7 +222,7 @@ impl Seen {
         let pending = state.requests().filter(|request| request.standing == Standing::Pending);
         for request in pending {
             assert!(self.now < request.deadline.monotonic_ns, "{} waits beyond its deadline", request.id);
-            assert!(request.ending.is_none() && state.knows(request.key));
+            assert!(request.ending.is_none() && request.keys().all(|key| state.knows(key)));
         }
     }
 }

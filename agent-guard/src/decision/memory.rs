@@ -34,15 +34,19 @@ impl State {
             let waits = request.standing == Standing::Pending;
             let phase = match request.standing {
                 Standing::Pending => Some(Phase::Waiting),
-                Standing::Approved if unused.contains(&request.key) => {
+                Standing::Approved => {
                     let lapses_ns = now_ns.saturating_add(GRANT_NS);
-                    state.lapses.insert((lapses_ns, request.key.task));
                     Some(Phase::Approved { lapses_ns, used: 0, silent: false })
                 }
                 _ => None,
             };
-            if let Some(phase) = phase {
-                state.threads.insert(request.key.task, thread(&request, phase));
+            for key in request.keys().filter(|key| waits || unused.contains(key)) {
+                if let Some(phase) = phase {
+                    state.threads.insert(key.task, thread(&request, key, phase));
+                }
+                if let Some(Phase::Approved { lapses_ns, .. }) = phase {
+                    state.lapses.insert((lapses_ns, key.task));
+                }
             }
             if waits {
                 state.deadlines.insert((request.deadline.monotonic_ns, request.id));
@@ -64,9 +68,9 @@ impl State {
     }
 }
 
-fn thread(request: &Request, phase: Phase) -> Thread {
+fn thread(request: &Request, key: Key, phase: Phase) -> Thread {
     Thread {
-        question: request.key.question,
+        question: key.question,
         session: request.session,
         bound: request.bound,
         act: Arc::clone(&request.act),

@@ -50,6 +50,7 @@ impl Turn<'_> {
         let request = Request {
             id,
             key: Key { task, question: thread.question },
+            others: Vec::new(),
             session: thread.session,
             bound: thread.bound,
             act: Arc::clone(&thread.act),
@@ -70,7 +71,35 @@ impl Turn<'_> {
         self.effects.push(Effect::Changed(id));
     }
 
-    /// Ends a request with an answer to its thread: record, answer, and word to all who wait for it.
+    /// Lets a thread wait for the answer to what another thread of its process asks already.
+    pub(super) fn join(&mut self, task: Task, id: RequestId) {
+        let Some(thread) = self.state.threads.get_mut(&task) else { return };
+        thread.request = Some(id);
+        let key = Key { task, question: thread.question };
+        if let Some(request) = self.state.requests.get_mut(&id) {
+            request.others.push(key);
+        }
+        self.audit_thread(task, What::Held, None);
+        self.effects.push(Effect::Keep { about: Some(About::Thread(task)), kept: Kept::Request(id) });
+        self.effects.push(Effect::Changed(id));
+    }
+
+    /// A thread waits no longer for the answer to what others of its process ask as well; whether there are others.
+    pub(super) fn leave(&mut self, task: Task, id: RequestId) -> bool {
+        let Some(request) = self.state.requests.get_mut(&id) else { return false };
+        request.others.retain(|other| other.task != task);
+        if request.key.task == task {
+            if request.others.is_empty() {
+                return false;
+            }
+            request.key = request.others.remove(0);
+        }
+        self.effects.push(Effect::Keep { about: None, kept: Kept::Request(id) });
+        self.effects.push(Effect::Changed(id));
+        true
+    }
+
+    /// Ends a request with an answer to its threads: record, answer, and word to all who wait for it.
     pub(super) fn decide(
         &mut self,
         id: RequestId,
@@ -78,7 +107,9 @@ impl Turn<'_> {
         by: Option<Person>,
         reason: Option<String>,
     ) -> Option<About> {
-        let task = self.state.requests.get(&id)?.key.task;
+        let request = self.state.requests.get(&id).filter(|request| request.ending.is_none())?;
+        let task = request.key.task;
+        let tasks: Vec<Task> = request.keys().map(|key| key.task).collect();
         let about = Some(About::Thread(task));
         if let Some(subject) = self.state.threads.get(&task).map(Subject::of) {
             match standing {
@@ -91,7 +122,7 @@ impl Turn<'_> {
         self.close(id, standing, by, reason.clone(), about);
         let (told, kind) = match standing {
             Standing::Approved => {
-                self.approve(task, false);
+                tasks.into_iter().for_each(|task| self.approve(task, false));
                 self.tell(task, Told::Approved, reason);
                 return about;
             }
@@ -99,7 +130,7 @@ impl Turn<'_> {
             Standing::Cancelled | Standing::Invalidated => (Told::Refused, answered::CANCELLED),
             Standing::Denied | Standing::Pending => (Told::Refused, answered::DENIED),
         };
-        self.answer(task, kind);
+        tasks.into_iter().for_each(|task| self.answer(task, kind));
         let why = match kind {
             answered::EXPIRED => Reason::Expired,
             answered::CANCELLED => Reason::Cancelled,
@@ -221,7 +252,10 @@ impl Turn<'_> {
         let Bound { object, argv, name, passes } = thread.bound;
         let uses = if kind == answered::APPROVED { passes } else { 1 };
         let answer = Answer { object, expires_ns, argv, name, kind, uses };
-        self.effects.push(Effect::Answer { key, answer });
+        // One that was asked with another's question goes by that one's record.
+        let asked = thread.request.and_then(|id| self.state.requests.get(&id));
+        let about = About::Thread(asked.map_or(task, |request| request.key.task));
+        self.effects.push(Effect::Answer { key, about, answer });
         self.wake.entry(task.tgid).or_default().push(key);
     }
 

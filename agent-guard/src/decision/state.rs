@@ -87,6 +87,8 @@ pub struct Request {
     pub id: RequestId,
     /// The thread's question.
     pub key: Key,
+    /// The same question of other threads of its process, which are answered with it.
+    pub others: Vec<Key>,
     /// The session.
     pub session: SessionKey,
     /// What an answer must name.
@@ -105,6 +107,13 @@ pub struct Request {
     pub ending: Option<Ending>,
     /// What came of the act; none where it was not approved, or nobody can tell.
     pub outcome: Option<Outcome>,
+}
+
+impl Request {
+    /// The questions that it stands for.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        std::iter::once(self.key).chain(self.others.iter().copied())
+    }
 }
 
 /// The user whose session acts; of a session that is not known any more, the user who acts.

@@ -72,6 +72,7 @@ impl<'a> Turn<'a> {
             phase: Phase::Waiting,
         };
         let grant = self.granting(task, &thread);
+        let same = self.asked_already(task, &thread);
         let pause = self.state.pauses.left(Subject::of(&thread), self.now.monotonic_ns);
         self.state.threads.insert(task, thread);
         match question.ruling {
@@ -79,6 +80,7 @@ impl<'a> Turn<'a> {
             Ruling::Ask if let Some(seconds) = pause => {
                 self.refuse(task, format!("it was asked, and nobody answered: people are asked again in {seconds} s"));
             }
+            Ruling::Ask if let Some(request) = same => self.join(task, request),
             Ruling::Ask if crowded => {
                 self.state.crowded_out += 1;
                 self.refuse(task, "too many requests are waiting".to_owned());
@@ -131,7 +133,8 @@ impl<'a> Turn<'a> {
 
     /// An approved act has ended. Its thread may ask the next thing already.
     pub(super) fn done(&mut self, key: Key, error: Option<String>) {
-        let of_question = |request: &&mut Request| request.key == key && request.standing == Standing::Approved;
+        let of_question =
+            |request: &&mut Request| request.standing == Standing::Approved && request.keys().any(|asked| asked == key);
         let Some(request) = self.state.requests.values_mut().find(of_question) else { return };
         let id = request.id;
         let entry = Entry {
@@ -158,7 +161,9 @@ impl<'a> Turn<'a> {
             // One that was left twice is still there once; and an approval may cross a refusal of the kernel's own.
             self.effects.push(Effect::ForgetAnswer(key));
         }
-        if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request) {
+        if let (Phase::Waiting, Some(request)) = (thread.phase, thread.request)
+            && !self.leave(key.task, request)
+        {
             // While no daemon ran, its time ran out.
             let standing = if reason == Reason::DaemonGone { Standing::Expired } else { Standing::Invalidated };
             let reason = reason.text().to_owned();
@@ -171,6 +176,7 @@ impl<'a> Turn<'a> {
     pub(super) fn void(&mut self, task: Task, why: &str) {
         let Some(thread) = self.drop_thread(task) else { return };
         match (thread.phase, thread.request) {
+            (Phase::Waiting, Some(request)) if self.leave(task, request) => {}
             (Phase::Waiting, Some(request)) => {
                 self.close(request, Standing::Invalidated, None, Some(why.to_owned()), None);
             }
@@ -243,7 +249,9 @@ impl<'a> Turn<'a> {
     pub(super) fn unheld(&mut self, id: RequestId, why: &str) {
         self.end_grants(|grant| grant.id == id, why);
         let Some(request) = self.state.requests.get(&id).filter(|request| request.ending.is_none()) else { return };
-        self.drop_thread(request.key.task);
+        for key in request.keys().collect::<Vec<_>>() {
+            self.drop_thread(key.task);
+        }
         self.close(id, Standing::Expired, None, Some(why.to_owned()), None);
     }
 
@@ -273,20 +281,47 @@ impl<'a> Turn<'a> {
             // It has touched what it has touched.
             About::Credentials(_) => return,
         };
-        let Some(thread) = self.state.threads.get(&task) else { return };
-        let (phase, request) = (thread.phase, thread.request);
-        match phase {
-            Phase::Refused(kind) => self.answer(task, kind),
-            Phase::Waiting | Phase::Approved { .. } | Phase::Lapsed => {
-                if let Some(id) = request {
-                    self.end_grants(|grant| grant.id == id, why);
-                    self.settle(id, Standing::Denied, None, Some(why.to_owned()), None);
-                    self.effects.push(Effect::Changed(id));
-                }
+        let Some(request) = self.state.threads.get(&task).map(|thread| thread.request) else { return };
+        let mut tasks = vec![task];
+        if let Some(id) = request {
+            let asked = self.state.requests.get(&id);
+            tasks.extend(asked.into_iter().flat_map(Request::keys).map(|key| key.task).filter(|other| *other != task));
+            let refused = |thread: &Thread| matches!(thread.phase, Phase::Refused(_));
+            if !self.state.threads.get(&task).is_some_and(refused) {
+                self.end_grants(|grant| grant.id == id, why);
+                self.settle(id, Standing::Denied, None, Some(why.to_owned()), None);
+                self.effects.push(Effect::Changed(id));
+            }
+        }
+        for task in tasks {
+            self.refuse_unrecorded(task, why);
+        }
+    }
+
+    fn refuse_unrecorded(&mut self, task: Task, why: &str) {
+        match self.state.threads.get(&task).map(|thread| thread.phase) {
+            None => {}
+            Some(Phase::Refused(kind)) => self.answer(task, kind),
+            Some(Phase::Waiting | Phase::Approved { .. } | Phase::Lapsed) => {
                 self.tell(task, Told::Refused, Some(why.to_owned()));
                 self.answer(task, answered::DENIED);
             }
         }
+    }
+
+    /// What another thread of the same process asks already, if it is the same and waits.
+    fn asked_already(&self, task: Task, thread: &Thread) -> Option<RequestId> {
+        let all = Task { tid: 0, ..task }..=Task { tid: u32::MAX, ..task };
+        let mut others = self.state.threads.range(all).filter(|(other, _)| **other != task);
+        let same = others.find(|(_, other)| {
+            other.phase == Phase::Waiting
+                && other.request.is_some()
+                && other.session == thread.session
+                && other.bound == thread.bound
+                && other.act.operation == thread.act.operation
+                && other.act.rule == thread.act.rule
+        });
+        same.and_then(|(_, other)| other.request)
     }
 
     /// Why a person's answer cannot be taken.

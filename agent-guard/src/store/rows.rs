@@ -14,7 +14,6 @@ use crate::session::{Act, SessionKey, Stamp};
 #[derive(Serialize, Deserialize)]
 struct Asked {
     id: String,
-    key: Key,
     session: SessionKey,
     bound: Bound,
     asked: Now,
@@ -25,6 +24,8 @@ struct Asked {
 /// What came of it.
 #[derive(Serialize, Deserialize)]
 struct Course {
+    key: Key,
+    others: Vec<Key>,
     standing: Standing,
     consents: Vec<Consent>,
     ending: Option<Ending>,
@@ -47,22 +48,42 @@ struct Reach {
 
 /// What never changes of a request.
 pub(super) fn asked(request: &Request) -> String {
-    let Request { id, key, session, bound, asked, deadline, .. } = *request;
-    text(&Asked { id: id.to_string(), key, session, bound, asked, deadline, act: Act::clone(&request.act) })
+    let Request { id, session, bound, asked, deadline, .. } = *request;
+    text(&Asked { id: id.to_string(), session, bound, asked, deadline, act: Act::clone(&request.act) })
 }
 
 /// What changes of a request.
 pub(super) fn course(request: &Request) -> String {
-    let Request { standing, consents, ending, outcome, .. } = request;
-    text(&Course { standing: *standing, consents: consents.clone(), ending: ending.clone(), outcome: outcome.clone() })
+    let Request { key, others, standing, consents, ending, outcome, .. } = request;
+    text(&Course {
+        key: *key,
+        others: others.clone(),
+        standing: *standing,
+        consents: consents.clone(),
+        ending: ending.clone(),
+        outcome: outcome.clone(),
+    })
 }
 
 /// A request, of both its parts.
 pub(super) fn request(asked: &str, course: &str) -> Result<Request, serde_json::Error> {
-    let Asked { id, key, session, bound, asked, deadline, act } = serde_json::from_str(asked)?;
-    let Course { standing, consents, ending, outcome } = serde_json::from_str(course)?;
+    let Asked { id, session, bound, asked, deadline, act } = serde_json::from_str(asked)?;
+    let Course { key, others, standing, consents, ending, outcome } = serde_json::from_str(course)?;
     let act = known(act, session);
-    Ok(Request { id: number(&id)?, key, session, bound, act, asked, deadline, standing, consents, ending, outcome })
+    Ok(Request {
+        id: number(&id)?,
+        key,
+        others,
+        session,
+        bound,
+        act,
+        asked,
+        deadline,
+        standing,
+        consents,
+        ending,
+        outcome,
+    })
 }
 
 /// All of a grant.

@@ -245,12 +245,13 @@ fn read(tgid: u32, tid: u32) -> Result<Command, held::Failure> {
 }
 
 /// The question that an event of the kernel puts, before the process is read.
-pub(super) fn question(event: &events::Act, act: Act, timeout_ns: u64) -> Question {
+pub(super) fn question(event: &events::Act, act: Act, timeout_ns: u64, most_a_minute: u32) -> Question {
     Question {
         key: names::key(event.task, event.question),
         session: session::SessionKey { slot: event.session, serial: event.serial },
         bound: Bound { object: event.object_hash, argv: 0, name: 0, passes: event.passes },
         timeout_ns,
+        most_a_minute,
         ruling: Ruling::Ask,
         act: Arc::new(act),
     }
@@ -294,6 +295,7 @@ mod tests {
             session: SessionKey { slot: 1, serial: 1 },
             bound: Bound { object: 1, argv: 0, name: 0, passes: 1 },
             timeout_ns: 1,
+            most_a_minute: 1,
             ruling: Ruling::Ask,
             act: Arc::new(act),
         };

@@ -58,7 +58,9 @@ impl Daemon {
         let act = names::act(&event, &self.policy, &self.sessions, &self.lookups);
         let rule = self.policy.rule(event.generation, event.rule);
         let timeout = rule.map_or_else(|| self.policy.checked.default_timeout(), |rule| rule.timeout);
-        let question = gather::question(&event, act, u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        let profile = act.session.as_ref().map_or("", |stamp| &stamp.profile);
+        let most = self.policy.checked.questions(profile);
+        let question = gather::question(&event, act, u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX), most);
         let Some(seats) = self.gathering.begin(key, question.session) else {
             let ruling = Ruling::Refuse("too many requests are waiting".to_owned());
             return self.happen(Event::Asked(Box::new(Question { ruling, ..question })));

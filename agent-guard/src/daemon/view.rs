@@ -274,6 +274,7 @@ impl Daemon {
             name: session.stamp.name.clone(),
             profile: session.stamp.profile.clone(),
             state: stage,
+            halted: self.state.why_halted(key).map(str::to_owned),
             uid: session.stamp.uid,
             user: user::name_of(session.stamp.uid),
             root_pid: session.root,

@@ -72,6 +72,8 @@ pub struct Question {
     pub bound: Bound,
     /// How long it may wait, in nanoseconds.
     pub timeout_ns: u64,
+    /// How often in a minute its session may have people asked.
+    pub most_a_minute: u32,
     /// What the daemon found out about it.
     pub ruling: Ruling,
     /// What is asked, in names.

@@ -66,7 +66,7 @@ impl Turn<'_> {
 
     /// The grant that holds of what a thread asks.
     pub(super) fn granting(&self, task: Task, thread: &Thread) -> Option<RequestId> {
-        if self.state.halted.contains(&thread.session) {
+        if self.state.halted.contains_key(&thread.session) {
             return None;
         }
         self.state.grants.values().find(|grant| grant.covers(task, thread)).map(|grant| grant.id)

@@ -7,6 +7,7 @@
 mod again;
 mod effect;
 mod event;
+mod flood;
 mod grant;
 mod grants;
 mod id;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::again::Pauses;
 use super::event::{Bound, Key, Task};
+use super::flood::Askers;
 use super::grant::Grant;
 use super::id::{IDS, Ids, RequestId};
 use super::quorum::Consent;
@@ -171,7 +172,9 @@ pub struct State {
     pub(super) ended: VecDeque<RequestId>,
     pub(super) pending_of: BTreeMap<SessionKey, usize>,
     pub(super) pending_of_user: BTreeMap<u32, usize>,
-    pub(super) halted: BTreeSet<SessionKey>,
+    /// Halted sessions, and why if it was no person who did it.
+    pub(super) halted: BTreeMap<SessionKey, Option<String>>,
+    pub(super) askers: Askers,
     pub(super) ids: Ids,
     pub(super) crowded_out: u64,
 }
@@ -190,7 +193,8 @@ impl State {
             ended: VecDeque::new(),
             pending_of: BTreeMap::new(),
             pending_of_user: BTreeMap::new(),
-            halted: BTreeSet::new(),
+            halted: BTreeMap::new(),
+            askers: Askers::new(),
             ids: Ids::new(seed),
             crowded_out: 0,
         }
@@ -234,6 +238,12 @@ impl State {
     #[must_use]
     pub fn pending_of_user(&self, uid: u32) -> usize {
         self.pending_of_user.get(&uid).copied().unwrap_or_default()
+    }
+
+    /// Why a session is halted, where no person has halted it.
+    #[must_use]
+    pub fn why_halted(&self, session: SessionKey) -> Option<&str> {
+        self.halted.get(&session)?.as_deref()
     }
 
     /// Questions refused since too many were waiting.

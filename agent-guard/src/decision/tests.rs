@@ -54,6 +54,7 @@ pub(crate) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
         session: session.key,
         bound: Bound { object: 0xabc, argv: 0, name: 0, passes: 1 },
         timeout_ns: TIMEOUT,
+        most_a_minute: u32::MAX,
         ruling,
         act: Arc::new(act),
     }

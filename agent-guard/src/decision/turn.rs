@@ -62,6 +62,7 @@ impl<'a> Turn<'a> {
         }
         self.void(task, "its thread asks something else now");
         let crowded = self.crowded(question.session, &question.act);
+        let stamp = question.act.session.clone();
         let thread = Thread {
             question: number,
             session: question.session,
@@ -85,7 +86,10 @@ impl<'a> Turn<'a> {
                 self.state.crowded_out += 1;
                 self.refuse(task, "too many requests are waiting".to_owned());
             }
-            Ruling::Ask => self.open(task, question.timeout_ns),
+            Ruling::Ask => {
+                self.open(task, question.timeout_ns);
+                self.asks(question.session, question.most_a_minute, stamp);
+            }
             Ruling::Pass => self.approve(task, true),
             Ruling::PassAudited => {
                 self.audit_thread(task, What::Audited, None);
@@ -93,6 +97,24 @@ impl<'a> Turn<'a> {
             }
             Ruling::Refuse(reason) => self.refuse(task, reason),
         }
+    }
+
+    /// Counts a question that people are asked. A session that asks too often is halted: whether it goes on is asked instead,
+    /// once. A session that nobody knows cannot be.
+    fn asks(&mut self, session: SessionKey, most: u32, stamp: Option<Arc<Stamp>>) {
+        let asks_too_often = self.state.askers.asks(session, most, self.now.monotonic_ns);
+        let Some(stamp) = stamp.filter(|_| asks_too_often && !self.state.halted.contains_key(&session)) else { return };
+        let why = format!("it asked more than {most} questions in a minute");
+        self.state.halted.insert(session, Some(why.clone()));
+        self.end_grants(|grant| grant.ends_with_session(session), "its session was halted");
+        let entry =
+            Entry { session: Some(stamp), reason: Some(why.clone()), ..Entry::new(self.now, What::SessionHalted) };
+        let notice = Notice { told: Told::Halted, request: None, act: None, reason: Some(why) };
+        self.effects.extend([
+            Effect::Halt(session),
+            Effect::Audit { about: None, entry: Box::new(entry) },
+            Effect::Notify { session, about: None, notice },
+        ]);
     }
 
     /// The same question again: a stray wake-up, a sibling's answer, or a thread that was late.
@@ -221,13 +243,14 @@ impl<'a> Turn<'a> {
         let whole = |told| Notice { told, request: None, act: None, reason: None };
         match steer {
             Steer::Halt => {
-                self.state.halted.insert(key);
+                self.state.halted.insert(key, None);
                 self.end_grants(|grant| grant.ends_with_session(key), "its session was halted");
                 let notice = Effect::Notify { session: key, about, notice: whole(Told::Halted) };
                 self.effects.extend([Effect::Halt(key), audit, notice]);
             }
             Steer::Resume => {
                 self.state.halted.remove(&key);
+                self.state.askers.forget(key);
                 let notice = Effect::Notify { session: key, about, notice: whole(Told::Resumed) };
                 self.effects.extend([audit, Effect::Release(key), notice]);
             }
@@ -242,7 +265,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn found_halted(&mut self, session: SessionKey) {
-        self.state.halted.insert(session);
+        self.state.halted.entry(session).or_default();
     }
 
     /// What a daemon before this one has left was over when this one came: nobody can answer it, and it allows nothing.
@@ -261,6 +284,7 @@ impl<'a> Turn<'a> {
             self.void(task, "its session has ended");
         }
         self.state.halted.remove(&session);
+        self.state.askers.forget(session);
         self.state.pauses.forget_session(session);
         self.end_grants(|grant| grant.ends_with_session(session), "its session has ended");
     }
@@ -339,7 +363,7 @@ impl<'a> Turn<'a> {
         if answer.choice != Choice::Approve {
             return None;
         }
-        if self.state.halted.contains(&request.session) {
+        if self.state.halted.contains_key(&request.session) {
             return Some(Rejection::Halted(id));
         }
         quorum::shortfall(request, answer).map(|why| Rejection::Short { request: id, why })

@@ -20,6 +20,8 @@ use super::value::text::Name;
 use super::value::word::{Leads, NoAnswer};
 use super::variables::Stripping;
 
+/// Questions that a session may ask within a minute when its profile does not say: more than a person answers.
+const DEFAULT_QUESTIONS: u32 = 100;
 /// What a held call waits when the policy does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -55,6 +57,8 @@ pub(super) struct Profile {
     pub(super) variables: Stripping,
     /// Whose touching of a credential counts.
     pub(super) credentialed: Whose,
+    /// How many questions it may ask within a minute.
+    pub(super) questions: u32,
 }
 
 /// A rule with its names resolved to numbers.
@@ -146,6 +150,13 @@ impl Checked {
         self.timeout
     }
 
+    /// How many questions a session under a profile may have people asked within a minute.
+    #[must_use]
+    pub fn questions(&self, profile: &str) -> u32 {
+        let found = self.profiles.iter().find(|known| known.name == profile);
+        found.map_or(DEFAULT_QUESTIONS, |profile| profile.questions)
+    }
+
     fn objects(&self) -> impl Iterator<Item = &Objects> {
         self.labels.iter().map(|label| &label.objects)
     }
@@ -201,12 +212,14 @@ fn profile((name, profile): (At<Name>, Option<syntax::Profile>)) -> Profile {
     // What could not be read is a fault already; the name alone keeps the rules from being faulted too.
     let variables = profile.as_ref().and_then(|profile| profile.variables.as_ref()).map(|variables| variables.value);
     let credentialed = profile.as_ref().and_then(|profile| profile.credentialed.as_ref()).map(|whose| whose.value);
+    let questions = profile.as_ref().and_then(|profile| profile.questions.as_ref()).map(|most| most.value.0);
     let default = profile.and_then(|profile| profile.default.0).map_or(Verdict::Deny, |default| default.value.0);
     Profile {
         name: name.value.0,
         default,
         variables: variables.unwrap_or_default(),
         credentialed: credentialed.unwrap_or_default(),
+        questions: questions.unwrap_or(DEFAULT_QUESTIONS),
     }
 }
 

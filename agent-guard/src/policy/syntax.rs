@@ -19,7 +19,7 @@ use super::value::host::{Heard, HostName};
 use super::value::name::{FileName, Variable};
 use super::value::path::AbsolutePath;
 use super::value::socket::Socket;
-use super::value::text::{Approvers, GroupName, LabelName, Message, Name, RuleName, Timeout, Version};
+use super::value::text::{Approvers, GroupName, LabelName, Message, Name, Questions, RuleName, Timeout, Version};
 use super::value::word::{DefaultVerdict, Leads, NoAnswer};
 use super::variables::Stripping;
 
@@ -90,6 +90,9 @@ record! {
         /// Who is credentialed once a credential was touched: session (all its processes), process-tree (the process that
         /// touched it, and those that it starts from then on). session unless given.
         credentialed: Option<At<Whose>>,
+        /// How many questions its session may have people asked within a minute; one that asks more is halted, and a person
+        /// lets it go on, or not. 100 unless given.
+        questions: Option<At<Questions>>,
     }
 }
 

@@ -247,6 +247,7 @@ fn session(start: &StartSession, uid: u32) -> Session {
         name: start.name.clone().unwrap_or_else(|| "demo".into()),
         profile: start.profile.clone().unwrap_or_else(|| "autonomous".into()),
         state: SessionState::Starting,
+        halted: None,
         uid,
         user: None,
         root_pid: start.child_pid,

@@ -40,7 +40,8 @@ labels:
   grouped: { paths: [/srv/grouped] }
   anywhere: { paths: [/srv/anywhere] }
 profiles:
-  autonomous: { default: allow }
+  autonomous: { default: allow, questions: 1000000 }
+  flooding: { default: allow, questions: 3 }
 rules:
   - { name: asked, profiles: all, operations: [delete, create, rename], labels: held, verdict: hold, message: Ask. }
   - { name: asked-briefly, profiles: all, operations: delete, labels: brief, verdict: hold, timeout: 3s }

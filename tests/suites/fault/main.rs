@@ -33,7 +33,7 @@ labels:
   denied: { paths: [/srv/denied] }
   far: { endpoints: [{ cidr: 127.9.0.0/16 }] }
 profiles:
-  autonomous: { default: allow }
+  autonomous: { default: allow, questions: 1000000 }
   other: { default: allow }
 rules:
   - { name: asked, profiles: all, operations: [write, create, delete, rename, truncate, link], labels: held, verdict: hold }

@@ -56,7 +56,7 @@ labels:
   command-held: { commands: ["marker evil", "marker evil-*", "teardown prod **", "nested ** destroy", "marker long * * * stop"] }
   command-denied: { commands: ["marker ruin **"] }
 profiles:
-  autonomous: { default: allow }
+  autonomous: { default: allow, questions: 1000000 }
   other: { default: allow }
 rules:
   - { name: audit-files, profiles: [autonomous], operations: all, labels: [audited], verdict: audit }

@@ -84,6 +84,8 @@ pub struct Session {
     pub profile: String,
     /// Where it stands.
     pub state: SessionState,
+    /// Why it is halted, where no person has halted it.
+    pub halted: Option<String>,
     /// The user who started it.
     pub uid: u32,
     /// That user's name, when there is one.

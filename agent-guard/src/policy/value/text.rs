@@ -166,6 +166,30 @@ impl Scalar for Approvers {
     }
 }
 
+/// How many questions a session may ask within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct Questions(pub(in crate::policy) u32);
+
+/// The most: as good as no limit.
+const QUESTIONS: u32 = 1_000_000;
+
+impl Scalar for Questions {
+    const EXPECTED: &'static str = "a number of questions, 1 to 1000000";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)))
+    }
+
+    fn from_number(number: i128) -> Result<Self, String> {
+        let fits = u32::try_from(number).ok().filter(|number| (1..=QUESTIONS).contains(number));
+        fits.map(Self).ok_or_else(|| format!("expected {}, found {number}", Self::EXPECTED))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": QUESTIONS })
+    }
+}
+
 /// The name of a group of this machine's users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct GroupName(pub(in crate::policy) String);

@@ -14,6 +14,7 @@ mod id;
 mod memory;
 mod orders;
 mod quorum;
+mod same;
 mod state;
 mod turn;
 

@@ -71,34 +71,6 @@ impl Turn<'_> {
         self.effects.push(Effect::Changed(id));
     }
 
-    /// Lets a thread wait for the answer to what another thread of its process asks already.
-    pub(super) fn join(&mut self, task: Task, id: RequestId) {
-        let Some(thread) = self.state.threads.get_mut(&task) else { return };
-        thread.request = Some(id);
-        let key = Key { task, question: thread.question };
-        if let Some(request) = self.state.requests.get_mut(&id) {
-            request.others.push(key);
-        }
-        self.audit_thread(task, What::Held, None);
-        self.effects.push(Effect::Keep { about: Some(About::Thread(task)), kept: Kept::Request(id) });
-        self.effects.push(Effect::Changed(id));
-    }
-
-    /// A thread waits no longer for the answer to what others of its process ask as well; whether there are others.
-    pub(super) fn leave(&mut self, task: Task, id: RequestId) -> bool {
-        let Some(request) = self.state.requests.get_mut(&id) else { return false };
-        request.others.retain(|other| other.task != task);
-        if request.key.task == task {
-            if request.others.is_empty() {
-                return false;
-            }
-            request.key = request.others.remove(0);
-        }
-        self.effects.push(Effect::Keep { about: None, kept: Kept::Request(id) });
-        self.effects.push(Effect::Changed(id));
-        true
-    }
-
     /// Ends a request with an answer to its threads: record, answer, and word to all who wait for it.
     pub(super) fn decide(
         &mut self,

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use agent_guard_common::answer::answered;
 use agent_guard_common::limits::GRANT_NS;
-use agent_guard_common::operation::Operation;
-use agent_guard_common::verdict::{Reason, Tier};
+use agent_guard_common::verdict::Reason;
 use jiff::Timestamp;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::audit::{Now, Person, What};
 use crate::policy::{Scope, Terms};
-use crate::session::{Act, Rule, SessionKey, Stamp, Who, plain};
+use crate::session::{Act, Rule, SessionKey, Stamp, Who, example, plain};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 const TIMEOUT: u64 = 300 * SECOND;
@@ -37,17 +36,10 @@ pub(crate) fn question(key: Key, slot: u32, ruling: Ruling) -> Question {
     let session = stamp(slot);
     let act = Act {
         session: Some(Arc::clone(&session)),
-        operation: Operation::Delete,
-        object: "/srv/prod/db".to_owned(),
-        other: None,
-        cut: false,
         label: "production-data".to_owned(),
         rule: Rule::named("deletes"),
-        tier: Tier::Gated,
         process: Who { started: Some(1), ..plain(key.task.tgid, key.task.tid, 7, "rm".to_owned()) },
-        impact: None,
-        sent: None,
-        intent: None,
+        ..example("/srv/prod/db")
     };
     Question {
         key,
@@ -76,7 +68,7 @@ pub(crate) fn person() -> Person {
     Person { uid: 1000, user: Some("ann".to_owned()), pid: 50 }
 }
 
-fn asked(key: Key, ruling: Ruling) -> Event {
+pub(crate) fn asked(key: Key, ruling: Ruling) -> Event {
     Event::Asked(Box::new(question(key, 1, ruling)))
 }
 
@@ -85,7 +77,7 @@ pub(crate) fn answer(choice: Choice, by: Person) -> Answer {
     Answer { choice, by, reason: None, confirmed: None, in_group: false, scope: Scope::Once, for_ns: 0 }
 }
 
-fn reply(request: RequestId, choice: Choice) -> Event {
+pub(crate) fn reply(request: RequestId, choice: Choice) -> Event {
     Event::Replied { call: 1, request, answer: answer(choice, person()) }
 }
 
@@ -498,47 +490,4 @@ fn a_session_takes_its_questions_with_it() {
     let (mut game, id) = Game::asked(key(5, 5, Q));
     assert_eq!(game.play(Event::Ended(stamp(1).key)), ["record invalidated", "changed"]);
     assert_eq!((game.standing(id), game.state.tasks().count()), (Some(Standing::Invalidated), 0));
-}
-
-#[test]
-fn threads_of_one_process_that_ask_the_same_are_one_request_and_get_one_answer_each() {
-    let (mut game, id) = Game::asked(key(5, 5, Q));
-    assert_eq!(game.play(asked(key(5, 6, Q + 1), Ruling::Ask)), ["record-first held", "changed"]);
-    assert_eq!(game.play(asked(key(5, 7, Q + 2), Ruling::Ask)), ["record-first held", "changed"]);
-    assert_eq!((game.state.pending(), game.state.request(id).unwrap().keys().count()), (1, 3));
-    // Another process, and another object of the same process, are another matter.
-    game.play(asked(key(6, 6, Q + 3), Ruling::Ask));
-    let other = question(key(5, 8, Q + 4), 1, Ruling::Ask);
-    game.play(Event::Asked(Box::new(Question { bound: Bound { object: 1, ..other.bound }, ..other })));
-    assert_eq!(game.state.pending(), 3);
-    let effects = game.play(reply(id, Choice::Approve));
-    let answers = ["answer 70 approved", "answer 71 approved", "answer 72 approved"];
-    assert_eq!(effects[..2], ["record-first approved", "changed"]);
-    assert_eq!(effects[2..5], answers);
-    assert_eq!(effects[5..], ["tell approved", "reply ok", "resume 5 x3"]);
-    // What came of any of them is told.
-    assert_eq!(game.play(Event::Used(key(5, 7, Q + 2))), ["record passed"]);
-    assert_eq!(game.play(Event::Done { key: key(5, 7, Q + 2), error: None }), ["record done", "changed"]);
-}
-
-#[test]
-fn a_request_waits_on_while_any_of_its_threads_does() {
-    let (mut game, id) = Game::asked(key(5, 5, Q));
-    game.play(asked(key(5, 6, Q + 1), Ruling::Ask));
-    assert_eq!(game.play(Event::Gone(Task { tgid: 5, tid: 5 })), ["changed"]);
-    assert_eq!((game.standing(id), game.state.request(id).unwrap().key), (Some(Standing::Pending), key(5, 6, Q + 1)));
-    assert_eq!(game.play(Event::Refused(key(5, 6, Q + 1), Reason::Undecided))[2..], ["record invalidated", "changed"]);
-}
-
-#[test]
-fn no_thread_is_let_go_by_a_record_that_could_not_be_written() {
-    let (mut game, id) = Game::asked(key(5, 5, Q));
-    game.play(asked(key(5, 6, Q + 1), Ruling::Ask));
-    let effects = step(&mut game.state, reply(id, Choice::Approve), game.now);
-    let about = About::Thread(Task { tgid: 5, tid: 5 });
-    let dependent = effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. }));
-    assert!(dependent.clone().count() == 2 && dependent.clone().all(|effect| effect.depends_on() == Some(about)));
-    let effects = game.play(Event::Failed { about, why: "no room" });
-    assert!(effects.contains(&"answer 70 denied".to_owned()) && effects.contains(&"answer 71 denied".to_owned()));
-    assert_eq!(game.standing(id), Some(Standing::Denied));
 }

@@ -333,21 +333,6 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// What another thread of the same process asks already, if it is the same and waits.
-    fn asked_already(&self, task: Task, thread: &Thread) -> Option<RequestId> {
-        let all = Task { tid: 0, ..task }..=Task { tid: u32::MAX, ..task };
-        let mut others = self.state.threads.range(all).filter(|(other, _)| **other != task);
-        let same = others.find(|(_, other)| {
-            other.phase == Phase::Waiting
-                && other.request.is_some()
-                && other.session == thread.session
-                && other.bound == thread.bound
-                && other.act.operation == thread.act.operation
-                && other.act.rule == thread.act.rule
-        });
-        same.and_then(|(_, other)| other.request)
-    }
-
     /// Why a person's answer cannot be taken.
     fn objection(&self, id: RequestId, answer: &Answer) -> Option<Rejection> {
         let Some(request) = self.state.requests.get(&id) else { return Some(Rejection::Unknown(id)) };

@@ -18,6 +18,8 @@ use crate::system::{clock, memory};
 
 /// How often the machine is looked at, in nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
+/// Threads that are looked at each time.
+const LOOKS: usize = 256;
 /// How often memory that was freed is given back, and names that are over are forgotten, in nanoseconds.
 const TRIM_NS: u64 = 10_000_000_000;
 /// Time for an act that was just let pass, in nanoseconds.
@@ -36,6 +38,8 @@ pub(super) struct Clockwork {
     /// When the policy's paths are looked at next, and when that was begun last.
     paths_ns: u64,
     looked_ns: u64,
+    /// The last thread that was looked at.
+    looked_at: Option<Task>,
     /// A look at the policy's paths is under way, or a new policy is.
     looking: bool,
     reloads: u32,
@@ -166,17 +170,30 @@ impl Daemon {
         }
     }
 
-    /// Threads that died with a question open, or whose pid is another's by now.
+    /// Threads that died with a question open, or whose pid is another's by now: some at each look, so that those who wait for
+    /// an answer never wait for thousands of looks.
     fn look_for_gone(&mut self) {
-        let lives = |task: &Task, started: Option<u64>| {
-            let thread = proc::thread_stat(task.tgid, task.tid);
-            let same =
-                started.is_none_or(|started| proc::may_be(proc::stat(task.tgid), |stat| stat.started == started));
-            same && proc::may_be(thread, |stat| stat.state != RunState::Dead)
+        let mut tasks: Vec<(Task, Option<u64>)> = self.state.tasks().collect();
+        tasks.sort_unstable();
+        let begin = tasks.partition_point(|(task, _)| self.clockwork.looked_at.is_some_and(|last| *task <= last));
+        tasks.rotate_left(begin);
+        tasks.truncate(LOOKS);
+        self.clockwork.looked_at = tasks.last().map(|(task, _)| *task);
+        // Threads of a process stand beside each other.
+        let mut process = None;
+        let mut lives = |task: &Task, started: Option<u64>| {
+            let same = started.is_none_or(|started| match process {
+                Some((of, same)) if of == (task.tgid, started) => same,
+                _ => {
+                    let same = proc::may_be(proc::stat(task.tgid), |stat| stat.started == started);
+                    process = Some(((task.tgid, started), same));
+                    same
+                }
+            });
+            same && proc::may_be(proc::thread_stat(task.tgid, task.tid), |stat| stat.state != RunState::Dead)
         };
-        let gone: Vec<Task> =
-            self.state.tasks().filter(|(task, started)| !lives(task, *started)).map(|(task, _)| task).collect();
-        for task in gone {
+        tasks.retain(|(task, started)| !lives(task, *started));
+        for (task, _) in tasks {
             self.happen(Event::Gone(task));
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of an id.
 const LENGTH: u32 = 4;
-/// Number of ids: over 200 for each request that can be known at one time.
+/// Number of ids: over 80 for each request that can be known at one time.
 pub(super) const IDS: u32 = 1 << (5 * LENGTH);
 
 /// A request's id, like `7K2M`.

@@ -203,8 +203,16 @@ pub enum KernelEvent {
 
 /// Reads the ring.
 pub struct EventReader {
-    ring: RingBuf<MapData>,
-    readable: AsyncFd<OwnedFd>,
+    source: Source,
+}
+
+enum Source {
+    Ring {
+        ring: RingBuf<MapData>,
+        readable: AsyncFd<OwnedFd>,
+    },
+    #[cfg(feature = "rehearsal")]
+    Recorded(super::rehearsal::Stream),
 }
 
 impl std::fmt::Debug for EventReader {
@@ -221,14 +229,25 @@ impl EventReader {
     pub(super) fn new(ring: Map) -> Result<Self, Error> {
         let ring = RingBuf::try_from(ring).map_err(Error::read(map::EVENTS))?;
         let readable = system::wait::readable(ring.as_fd()).map_err(Error::WaitForEvents)?;
-        Ok(Self { ring, readable })
+        Ok(Self { source: Source::Ring { ring, readable } })
+    }
+
+    #[cfg(feature = "rehearsal")]
+    pub(super) const fn recorded(stream: super::rehearsal::Stream) -> Self {
+        Self { source: Source::Recorded(stream) }
     }
 
     /// What is in the ring at this moment, in its order.
     pub fn backlog(&mut self) -> Vec<KernelEvent> {
-        // No more than the ring can hold: whoever keeps filling it does not keep this from returning.
-        let most = RING_BYTES as usize / size_of::<Head>();
-        std::iter::from_fn(|| self.ring.next().map(|record| decode(&record))).take(most).collect()
+        match &mut self.source {
+            Source::Ring { ring, .. } => {
+                // No more than the ring can hold: whoever keeps filling it does not keep this from returning.
+                let most = RING_BYTES as usize / size_of::<Head>();
+                std::iter::from_fn(|| ring.next().map(|record| decode(&record))).take(most).collect()
+            }
+            #[cfg(feature = "rehearsal")]
+            Source::Recorded(_) => Vec::new(),
+        }
     }
 
     /// The next events, in their order; never none. Dropping the future loses nothing.
@@ -236,11 +255,16 @@ impl EventReader {
     /// # Errors
     /// The ring cannot be waited for.
     pub async fn next(&mut self) -> Result<Vec<KernelEvent>, Error> {
+        let (ring, readable) = match &mut self.source {
+            Source::Ring { ring, readable } => (ring, readable),
+            #[cfg(feature = "rehearsal")]
+            Source::Recorded(stream) => return stream.next().await.map_err(Error::WaitForEvents),
+        };
         loop {
-            let mut ready = self.readable.readable_mut().await.map_err(Error::WaitForEvents)?;
+            let mut ready = readable.readable_mut().await.map_err(Error::WaitForEvents)?;
             let mut events = Vec::new();
             while events.len() < BATCH {
-                let Some(record) = self.ring.next() else { break };
+                let Some(record) = ring.next() else { break };
                 events.push(decode(&record));
             }
             if events.len() < BATCH {

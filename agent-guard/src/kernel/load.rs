@@ -22,12 +22,13 @@ use super::{Kernel, Options, pins};
 use crate::system;
 
 /// The kernel object, or nothing in a build that was told to do without.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_GUARD_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_GUARD_BPF_OBJECT"));
 
 /// Where the kernel lists its active security modules.
 pub(super) const LSM: &str = "/sys/kernel/security/lsm";
 
 /// See [`Kernel::start`].
+#[cfg_attr(feature = "rehearsal", expect(dead_code, reason = "no program is loaded then"))]
 pub(super) fn start(options: &Options) -> Result<(Kernel, EventReader), Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
@@ -182,7 +183,7 @@ fn link_addresses(hook: &'static Hook, program: BorrowedFd<'_>, directory: &Path
 }
 
 /// Makes the identity key once; a restarted daemon finds the one that pending questions were hashed with.
-fn make_key(maps: &mut Maps) -> Result<(), Error> {
+pub(super) fn make_key(maps: &mut Maps) -> Result<(), Error> {
     if maps.control(control::KEY_0) != 0 {
         return Ok(());
     }

@@ -14,6 +14,8 @@ mod load;
 mod maps;
 mod names;
 mod pins;
+#[cfg(feature = "rehearsal")]
+mod rehearsal;
 pub mod selftest;
 pub mod support;
 
@@ -33,6 +35,9 @@ pub use self::names::{HeardName, KnownAddress};
 pub use self::pins::detach;
 use crate::policy::Compiled;
 use crate::system;
+
+/// Whether this build enforces anything. One that does not is for measuring what people wait for.
+const HAS_PROGRAMS: bool = !cfg!(feature = "rehearsal");
 
 /// Where and how the kernel side is loaded.
 #[derive(Clone, Debug)]
@@ -70,6 +75,9 @@ impl Kernel {
     /// # Errors
     /// Whatever is missing or refused, with the remedy. Nothing that was pinned before is removed on failure.
     pub fn start(options: &Options) -> Result<(Self, EventReader), Error> {
+        #[cfg(feature = "rehearsal")]
+        return rehearsal::start(options);
+        #[cfg(not(feature = "rehearsal"))]
         load::start(options)
     }
 
@@ -81,11 +89,13 @@ impl Kernel {
     /// force.
     pub fn install(&mut self, rules: &Compiled, known: &[KnownAddress], policy: u32) -> Result<(), Error> {
         // What a policy demands is there before it, and goes after it.
-        demand::attach(&self.pins, &rules.demands)?;
+        if HAS_PROGRAMS {
+            demand::attach(&self.pins, &rules.demands)?;
+        }
         install::install(&mut self.maps, rules, known)?;
         // After the policy: what was judged by the one before never counts as judged by this one.
         self.maps.set_control(control::POLICY, u64::from(policy))?;
-        if let Err(error) = demand::detach_others(&self.pins, &rules.demands) {
+        if HAS_PROGRAMS && let Err(error) = demand::detach_others(&self.pins, &rules.demands) {
             tracing::warn!(%error, "a program that no rule needs stays attached for now; it allows all");
         }
         Ok(())

@@ -35,7 +35,8 @@ pub struct OperationSupport {
 /// The kernel's types cannot be read.
 pub fn probe() -> Result<Vec<OperationSupport>, Error> {
     let known = Known::running()?;
-    Ok(Operation::ALL.iter().map(|operation| support(*operation, |hook| known.has(hook))).collect())
+    let has = |hook: &Hook| !super::HAS_PROGRAMS || known.has(hook);
+    Ok(Operation::ALL.iter().map(|operation| support(*operation, has)).collect())
 }
 
 fn support(operation: Operation, has: impl Fn(&Hook) -> bool) -> OperationSupport {

@@ -147,6 +147,35 @@ impl Log {
         Ok(())
     }
 
+    /// The number of the last record.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.head.sequence
+    }
+
+    /// The records behind one, a line each, in their order.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn behind(&self, sequence: u64) -> Result<Vec<String>, Failure> {
+        let read = |path: &Path, source| Failure::Read { path: path.to_owned(), source };
+        let number = |line: &str| serde_json::from_str::<Link>(line).map(|link| link.sequence).ok();
+        let mut records = Vec::new();
+        for path in files(&self.directory).map_err(|source| read(&self.directory, source))?.iter().rev() {
+            let bytes = fs::read(path).map_err(|source| read(path, source))?;
+            let text = String::from_utf8_lossy(&bytes);
+            // What is no record was torn, and is nobody's.
+            let found: Vec<(u64, &str)> = text.lines().filter_map(|line| Some((number(line)?, line))).collect();
+            let is_all = found.first().is_some_and(|(first, _)| *first > sequence + 1);
+            let behind = found.into_iter().filter(|(number, _)| *number > sequence);
+            records.splice(0..0, behind.map(|(_, line)| line.to_owned()));
+            if !is_all {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
     /// Waits until every record that was appended is on disk.
     ///
     /// # Errors
@@ -424,6 +453,11 @@ mod tests {
         let names = files(&log.directory).unwrap();
         assert!(names.len() > 2 && names[0].ends_with("audit-00000000000000000001.jsonl"), "{names:?}");
         assert_eq!(assert_whole(&log), 9);
+        let numbers = |sequence| {
+            let number = |line: &String| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_u64().unwrap();
+            log.behind(sequence).unwrap().iter().map(number).collect::<Vec<_>>()
+        };
+        assert_eq!((numbers(0), numbers(7), numbers(9)), ((1..=9).collect(), vec![8, 9], vec![]));
         // Also when it has just been turned over.
         fs::rename(log.path(), log.directory.join(format!("audit-{:020}.jsonl", log.first))).unwrap();
         log = open(directory.path());

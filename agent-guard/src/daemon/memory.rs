@@ -4,12 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Daemon, Error};
-use crate::decision::{About, Effect, Event, Grant, Kept, Memory, Request, RequestId, Standing, State, Task};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Books, Daemon, Error};
+use crate::audit::{Person, What};
+use crate::decision::{About, Effect, Ending, Event, Grant, Kept, Memory, Request, RequestId, Standing, State, Task};
 use crate::kernel::Kernel;
 use crate::policy::Scope;
 use crate::session::{Act, Registry};
-use crate::store::{Change, Store};
+use crate::store::Change;
 use crate::system::{clock, proc, random};
 
 const NOT_HELD: &str = "its process was no longer held when the daemon came back";
@@ -21,11 +25,17 @@ const OTHER_POLICY: &str = "another policy is in force";
 pub(super) type Over = Vec<(RequestId, &'static str)>;
 
 /// Takes up what was left, and says what of it is over.
-pub(super) fn resume(store: &Store, kernel: &Kernel, sessions: &Registry, policy: u32) -> Result<(State, Over), Error> {
+pub(super) fn resume(books: &Books, kernel: &Kernel, sessions: &Registry, policy: u32) -> Result<(State, Over), Error> {
+    let store = &books.store;
     let found = store.find()?;
+    // A daemon that was killed between the two has left decisions on record that the store does not know of: they stand.
+    let decided = decided(&books.log.behind(found.sequence)?);
     let (mut memory, mut over, mut unused) = (Memory::default(), Over::new(), BTreeSet::new());
     for kept in found.requests {
         let mut request = kept.what;
+        if let Some((standing, ending)) = decided.get(&request.id).filter(|_| request.ending.is_none()) {
+            (request.standing, request.ending) = (*standing, Some(ending.clone()));
+        }
         let is_of_this_boot = kept.boot == store.boot();
         if request.standing == Standing::Pending {
             if !is_of_this_boot {
@@ -48,6 +58,25 @@ pub(super) fn resume(store: &Store, kernel: &Kernel, sessions: &Registry, policy
     }
     let seed = u32::from_le_bytes(random::bytes().map_err(Error::Start)?);
     Ok((State::resume(seed, memory, &unused, clock::monotonic_ns()), over))
+}
+
+/// The decisions among records, by their requests.
+fn decided(records: &[String]) -> BTreeMap<RequestId, (Standing, Ending)> {
+    #[derive(Deserialize)]
+    struct Record {
+        what: What,
+        time: Timestamp,
+        request: Option<String>,
+        decision: Option<Standing>,
+        approver: Option<Person>,
+        reason: Option<String>,
+    }
+    let decision = |line: &String| {
+        let record = serde_json::from_str::<Record>(line).ok().filter(|record| record.what == What::Decided)?;
+        let ending = Ending { at: record.time, by: record.approver, reason: record.reason };
+        Some((record.request?.parse().ok()?, (record.decision?, ending)))
+    };
+    records.iter().filter_map(decision).collect()
 }
 
 fn why_not_held(request: &Request, sessions: &Registry, is_of_this_boot: bool) -> Option<&'static str> {
@@ -120,7 +149,7 @@ impl Daemon {
         if changes.is_empty() {
             return Ok(());
         }
-        self.store.commit(&changes, must_last).map_err(|failure| {
+        self.store.commit(&changes, must_last, self.log.sequence()).map_err(|failure| {
             tracing::error!(%failure, "what must outlive the daemon is not kept");
             ordered().filter_map(|(about, _)| about).collect()
         })

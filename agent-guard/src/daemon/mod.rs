@@ -321,8 +321,8 @@ impl Daemon {
         let policy = InForce::first(config.policy.clone(), prepared, &mut kernel, kept, now.wall)?;
         kernel.heartbeat()?;
         kernel::selftest::run(&mut kernel).await?;
+        let (state, over) = memory::resume(&books, &kernel, &sessions, policy.number())?;
         let Books { log, store } = books;
-        let (state, over) = memory::resume(&store, &kernel, &sessions, policy.number())?;
         let mut daemon = Self {
             config,
             started: now,

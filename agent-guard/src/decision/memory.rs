@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent_guard_common::answer::answered;
 use agent_guard_common::limits::GRANT_NS;
 
 use super::event::Key;
@@ -48,6 +49,20 @@ impl State {
                     state.lapses.insert((lapses_ns, key.task));
                 }
             }
+            // An approval that the kernel has not, and may never have had, is over: it is asked for again, or is not.
+            let kind = match request.standing {
+                Standing::Pending | Standing::Invalidated => None,
+                Standing::Approved | Standing::Expired => Some(answered::EXPIRED),
+                Standing::Denied => Some(answered::DENIED),
+                Standing::Cancelled => Some(answered::CANCELLED),
+            };
+            state.left.extend(
+                request
+                    .keys()
+                    .filter(|key| !unused.contains(key))
+                    .zip(std::iter::repeat(kind))
+                    .filter_map(|(key, kind)| Some((key, kind?))),
+            );
             if waits {
                 state.deadlines.insert((request.deadline.monotonic_ns, request.id));
                 *state.pending_of.entry(request.session).or_default() += 1;
@@ -145,6 +160,20 @@ mod tests {
         let history = resumed(&game, &[]);
         assert!(!history.state.knows(key(5, 5, Q)));
         assert_eq!(history.standing(id), Some(Standing::Approved));
+    }
+
+    #[test]
+    fn what_was_answered_and_may_not_have_been_told_is_told_when_it_is_asked_again_and_nobody_is_asked_twice() {
+        for (choice, told) in [(Choice::Deny, "denied"), (Choice::Cancel, "cancelled"), (Choice::Approve, "expired")] {
+            let (mut game, id) = Game::asked(key(5, 5, Q));
+            game.play(reply(id, answer(choice, person())));
+            let mut after = resumed(&game, &[]);
+            let again = Event::Asked(Box::new(question(key(5, 5, Q), 1, Ruling::Ask)));
+            assert_eq!(after.play(again), [format!("answer 70 {told}"), "resume 5 x1".to_owned()]);
+            // Once: what it asks next is another question.
+            let next = Event::Asked(Box::new(question(key(5, 5, Q + 1), 1, Ruling::Ask)));
+            assert!(after.play(next).contains(&"record-first held".to_owned()));
+        }
     }
 
     #[test]

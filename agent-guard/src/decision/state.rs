@@ -17,7 +17,7 @@ use crate::policy::Scope;
 use crate::session::{Act, SessionKey};
 
 /// Requests that may wait for an answer at one time; what is asked beyond is refused.
-pub const PENDING: usize = 4096;
+pub const PENDING: usize = 12_000;
 /// Requests of one session that may wait at one time, so that no tree takes the places of all others.
 pub const PENDING_OF_SESSION: usize = PENDING / 4;
 /// Requests of one user's sessions that may wait at one time, root excepted, for the same reason.
@@ -25,7 +25,7 @@ pub const PENDING_OF_USER: usize = PENDING / 4;
 /// Ended requests that are remembered, to be shown and to tell a second approver who came first.
 pub const REMEMBERED: usize = 1024;
 
-const _: () = assert!((PENDING + REMEMBERED) * 200 < IDS as usize, "too few ids for so many requests");
+const _: () = assert!((PENDING + REMEMBERED) * 80 < IDS as usize, "too few ids for so many requests");
 
 /// Where a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -160,6 +160,8 @@ pub(super) enum Phase {
 pub struct State {
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) threads: BTreeMap<Task, Thread>,
+    /// What questions were answered that a daemon before this one may not have told: the answers, of an `answered` kind.
+    pub(super) left: BTreeMap<Key, u32>,
     /// What holds of more than one act.
     pub(super) grants: BTreeMap<RequestId, Grant>,
     /// What people are not asked about for now.
@@ -186,6 +188,7 @@ impl State {
         Self {
             requests: BTreeMap::new(),
             threads: BTreeMap::new(),
+            left: BTreeMap::new(),
             grants: BTreeMap::new(),
             pauses: Pauses::new(),
             deadlines: BTreeSet::new(),

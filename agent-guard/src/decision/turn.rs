@@ -76,6 +76,9 @@ impl<'a> Turn<'a> {
         let same = self.asked_already(task, &thread);
         let pause = self.state.pauses.left(Subject::of(&thread), self.now.monotonic_ns);
         self.state.threads.insert(task, thread);
+        if let Some(kind) = self.state.left.remove(&question.key) {
+            return self.answer(task, kind);
+        }
         match question.ruling {
             Ruling::Ask if let Some(grant) = grant => self.go_on_by(task, grant),
             Ruling::Ask if let Some(seconds) = pause => {

@@ -20,7 +20,9 @@ const APPLICATION: u32 = 0x4147_6764;
 const CACHE_KIB: i32 = 512;
 const TABLES: &str = "\
 CREATE TABLE request (id TEXT PRIMARY KEY, boot TEXT NOT NULL, asked TEXT NOT NULL, course TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE reach (id TEXT PRIMARY KEY, boot TEXT NOT NULL, policy INTEGER NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;";
+CREATE TABLE reach (id TEXT PRIMARY KEY, boot TEXT NOT NULL, policy INTEGER NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE head (sequence INTEGER NOT NULL) STRICT;
+INSERT INTO head VALUES (0);";
 const REMEDY: &str = "move it away to begin without it: what it held is asked again";
 
 /// Why what outlives the daemon cannot be kept or found.
@@ -91,6 +93,8 @@ pub struct Found {
     pub requests: Vec<Kept<Request>>,
     /// What approvals allow, and under which policy's number.
     pub grants: Vec<Kept<(Grant, u32)>>,
+    /// The last record of the audit log that was there when any of it was committed.
+    pub sequence: u64,
 }
 
 /// The open file.
@@ -169,6 +173,8 @@ impl Store {
             let grant = rows::grant(&body).map_err(|source| self.bad_row(id, source))?;
             found.grants.push(Kept { boot, what: (grant, policy) });
         }
+        let sequence = self.rows("SELECT sequence FROM head", |row| row.get::<_, i64>(0))?;
+        found.sequence = sequence.first().map_or(0, |sequence| sequence.cast_unsigned());
         Ok(found)
     }
 
@@ -185,15 +191,16 @@ impl Store {
         Failure::Row { path: self.path.clone(), id, source }
     }
 
-    /// Makes all changes, or none of them. When it returns, they survive this process; durable ones, the machine.
+    /// Makes all changes, or none of them. When it returns, they survive this process; durable ones, the machine. What they
+    /// follow from is in the audit log, up to the record of this number.
     ///
     /// # Errors
     /// The file cannot be written: nothing was changed.
-    pub fn commit(&mut self, changes: &[Change<'_>], durable: bool) -> Result<(), Failure> {
-        self.try_commit(changes, durable).map_err(|source| Failure::Write { path: self.path.clone(), source })
+    pub fn commit(&mut self, changes: &[Change<'_>], durable: bool, sequence: u64) -> Result<(), Failure> {
+        self.try_commit(changes, durable, sequence).map_err(|source| Failure::Write { path: self.path.clone(), source })
     }
 
-    fn try_commit(&mut self, changes: &[Change<'_>], durable: bool) -> rusqlite::Result<()> {
+    fn try_commit(&mut self, changes: &[Change<'_>], durable: bool, sequence: u64) -> rusqlite::Result<()> {
         if self.is_durable != Some(durable) {
             self.connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
             self.is_durable = Some(durable);
@@ -215,6 +222,7 @@ impl Store {
                 }
             }
         }
+        transaction.prepare_cached("UPDATE head SET sequence = ?")?.execute([sequence.cast_signed()])?;
         transaction.commit()
     }
 }

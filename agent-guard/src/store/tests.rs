@@ -72,9 +72,10 @@ fn what_is_committed_is_found_again_as_it_was() {
     let memory = full();
     assert_eq!((memory.requests.len(), memory.grants.len()), (3, 1));
     let mut store = open(&path);
-    store.commit(&changes(&memory), true).unwrap();
+    store.commit(&changes(&memory), true, 9).unwrap();
     drop(store);
     let found = Store::open(&path, "another".to_owned()).unwrap().find().unwrap();
+    assert_eq!(found.sequence, 9);
     assert!(found.requests.iter().all(|kept| kept.boot == "boot"));
     assert!(matches!(&found.grants[..], [Kept { boot, what: (_, 7) }] if boot == "boot"));
     assert_eq!(sorted(found), memory);
@@ -85,12 +86,12 @@ fn a_request_changes_its_course_and_is_forgotten() {
     let (_directory, path) = place();
     let (mut game, id) = Game::asked(key(5, 5, Q));
     let mut store = open(&path);
-    store.commit(&changes(&game.state.memory()), false).unwrap();
+    store.commit(&changes(&game.state.memory()), false, 9).unwrap();
     game.play(Event::Replied { call: 1, request: id, answer: answer(Choice::Deny, person()) });
-    store.commit(&changes(&game.state.memory()), true).unwrap();
+    store.commit(&changes(&game.state.memory()), true, 9).unwrap();
     assert_eq!(sorted(store.find().unwrap()), game.state.memory());
-    store.commit(&[Change::Forgotten(id), Change::GrantEnded(id)], false).unwrap();
-    assert_eq!(store.find().unwrap(), Found::default());
+    store.commit(&[Change::Forgotten(id), Change::GrantEnded(id)], false, 9).unwrap();
+    assert_eq!(store.find().unwrap(), Found { sequence: 9, ..Found::default() });
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn a_file_that_is_damaged_or_foreign_is_refused_and_left_as_it_is() {
 fn a_page_that_was_overwritten_is_found_at_the_start() {
     let (_directory, path) = place();
     let mut store = open(&path);
-    store.commit(&changes(&full()), true).unwrap();
+    store.commit(&changes(&full()), true, 9).unwrap();
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
     let tables = 4096..bytes.len().min(12288);
@@ -128,7 +129,7 @@ fn a_row_that_cannot_be_read_is_named() {
     let (_directory, path) = place();
     let mut store = open(&path);
     let memory = full();
-    store.commit(&changes(&memory), true).unwrap();
+    store.commit(&changes(&memory), true, 9).unwrap();
     let id = memory.requests[0].id.to_string();
     store.connection.execute("UPDATE request SET course = '{\"standing\":\"granted\"}' WHERE id = ?", [&id]).unwrap();
     let failure = store.find().unwrap_err();
@@ -140,7 +141,7 @@ fn a_row_that_cannot_be_read_is_named() {
 fn a_second_daemon_cannot_open_it() {
     let (_directory, path) = place();
     let mut store = open(&path);
-    store.commit(&changes(&full()), false).unwrap();
+    store.commit(&changes(&full()), false, 9).unwrap();
     let failure = Store::open(&path, String::new()).unwrap_err();
     assert!(failure.to_string().contains("locked"), "{failure}");
 }
@@ -152,7 +153,7 @@ fn what_cannot_be_written_changes_nothing_and_says_so() {
     store.connection.pragma_update(None, "max_page_count", 3).unwrap();
     let memory = full();
     let large: Vec<Change<'_>> = (0..50).flat_map(|_| changes(&memory)).collect();
-    let failure = store.commit(&large, true);
+    let failure = store.commit(&large, true, 9);
     let failure = failure.err().map_or_else(String::new, |failure| failure.to_string());
     assert!(failure.contains("cannot write to"), "{failure}");
     assert_eq!(store.find().unwrap(), Found::default());

@@ -25,3 +25,4 @@ pub use call::{Admitted, Call, Choice, Incoming, Reply, Steer, Unwritten, Watch}
 pub use check::check_policy;
 pub use peer::Peer;
 pub use refusal::Refusal;
+pub use routes::read_body;

@@ -34,6 +34,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use self::config::{Config, Failure as ConfigFailure, Flags};
 pub use self::inforce::Failure as PolicyFailure;
+pub use self::names::{Named, object as named};
 
 use self::effects::Waiting;
 use self::folding::Folding;

@@ -12,10 +12,13 @@ use crate::text;
 
 /// An object in words.
 #[derive(Debug)]
-pub(super) struct Named {
-    pub(super) object: String,
-    pub(super) other: Option<String>,
-    pub(super) cut: bool,
+pub struct Named {
+    /// The object.
+    pub object: String,
+    /// The other end of a rename or link.
+    pub other: Option<String>,
+    /// Whether its beginning was too long to be told.
+    pub cut: bool,
 }
 
 /// The key of a thread's question.
@@ -24,7 +27,8 @@ pub(super) const fn key(task: TaskId, question: u64) -> Key {
 }
 
 /// An object in words; paths by the first mount table that shows them.
-pub(super) fn object(object: &Object, tables: &[&Mounts]) -> Named {
+#[must_use]
+pub fn object(object: &Object, tables: &[&Mounts]) -> Named {
     let path = |dev: u32, path: &KernelPath| Mounts::path(tables, Shown { dev, names: &path.names, cut: path.cut });
     match object {
         Object::File { dev, path: names, .. } | Object::Program { dev, path: names, .. } => {

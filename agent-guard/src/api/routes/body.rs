@@ -29,14 +29,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             Some(_) => Refusal::TooLarge { limit: BODY_BYTES },
             None => Refusal::Malformed(format!("the body is cut short: {error}")),
         })?;
-        let bytes = body.to_bytes();
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        // An array of the right length would be read as the fields in their order: `[]` is no answer to a request.
-        if text.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Refusal::Malformed("expected a JSON object".to_owned()));
-        }
-        serde_json::from_slice(text).map(JsonBody).map_err(|error| Refusal::Malformed(error.to_string()))
+        read(&body.to_bytes()).map(JsonBody)
     }
+}
+
+/// What every JSON body is read by, once it is there as a whole: no sockets are needed to see what it makes of bytes.
+///
+/// # Errors
+/// The bytes are not what the call takes.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    // An array of the right length would be read as the fields in their order: `[]` is no answer to a request.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::Malformed("expected a JSON object".to_owned()));
+    }
+    serde_json::from_slice(text).map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
 /// A query string.

@@ -11,6 +11,8 @@ pub(crate) mod sessions;
 pub(crate) mod status;
 mod stream;
 
+pub use body::read as read_body;
+
 use super::authz::Verb;
 use super::call::{Call, Incoming, Reply};
 use super::peer::Peer;

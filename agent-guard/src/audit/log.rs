@@ -50,6 +50,12 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
     },
+    /// No number is left for another record.
+    #[error("the audit log {} has the last record that there can be: move it away", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// A record could not be put into words.
     #[error("cannot write an audit record as JSON: {source}")]
     Encode {
@@ -125,7 +131,7 @@ impl Log {
             key,
             head,
             end,
-            first: first.unwrap_or(head.sequence + 1),
+            first: first.unwrap_or(head.sequence.saturating_add(1)),
             unsure: true,
             largest: LARGEST,
             unsigned: (0, 0),
@@ -217,7 +223,9 @@ impl Log {
             self.turn_over();
         }
         let torn = (!loose.is_empty()).then(|| Torn::of(&loose));
-        let link = Link { sequence: self.head.sequence + 1, previous: self.head.hash, torn };
+        let next = self.head.sequence.checked_add(1);
+        let sequence = next.ok_or_else(|| Failure::Full { path: self.path.clone() })?;
+        let link = Link { sequence, previous: self.head.hash, torn };
         let record = record(&self.key, &link).map_err(|source| Failure::Encode { source })?;
         let is_open = loose.last().is_some_and(|byte| *byte != b'\n');
         let line = format!("{}{record}\n", if is_open { "\n" } else { "" });
@@ -252,6 +260,17 @@ impl Log {
                 (self.head, taken) = (head, at);
             }
         }
+        // A record that has lost no more than its newline counts as well: nobody could tell it from a whole one.
+        let end = &rest[at..];
+        let is_open = !end.is_empty() && !end.contains(&b'\n');
+        if is_open
+            && chain.take(end).is_ok()
+            && let Some(head) = chain.head()
+        {
+            self.file.write_all(b"\n")?;
+            rest.push(b'\n');
+            (self.head, taken) = (head, rest.len());
+        }
         self.end += taken as u64;
         Ok(rest.split_off(taken))
     }
@@ -270,7 +289,7 @@ impl Log {
         match opened {
             Ok(file) => {
                 self.file = file;
-                (self.end, self.largest, self.first) = (0, LARGEST, self.head.sequence + 1);
+                (self.end, self.largest, self.first) = (0, LARGEST, self.head.sequence.saturating_add(1));
             }
             Err(failure) => {
                 tracing::warn!(%failure, "the audit log goes on in a large file");
@@ -334,8 +353,8 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::Value;
 
-    use super::{Log, files};
-    use crate::audit::chain::Chain;
+    use super::{Failure, Log, files};
+    use crate::audit::chain::{Chain, Hash};
     use crate::audit::checkpoint::{Key, signer};
     use crate::audit::{Entry, Head, Now, Person, What};
 
@@ -403,6 +422,30 @@ mod tests {
             log.append(&entry, false).unwrap();
         }
         assert_eq!(assert_whole(&log), 6);
+    }
+
+    #[test]
+    fn a_record_that_has_lost_its_newline_is_a_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let entry = Entry::new(NOW, What::DaemonStarted);
+        for records in 1..4 {
+            open(directory.path()).append(&entry, false).unwrap();
+            let log = open(directory.path());
+            let whole = fs::read_to_string(log.path()).unwrap();
+            fs::write(log.path(), whole.trim_end()).unwrap();
+            let mut log = open(directory.path());
+            log.append(&entry, false).unwrap();
+            assert_eq!(assert_whole(&log), 2 * records);
+        }
+    }
+
+    #[test]
+    fn a_log_with_the_last_number_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        fs::write(log.path(), format!("{{\"previous\":\"{}\",\"sequence\":{}}}\n", Hash::NONE, u64::MAX)).unwrap();
+        let failure = open(directory.path()).append(&Entry::new(NOW, What::Held), true).unwrap_err();
+        assert!(matches!(failure, Failure::Full { .. }), "{failure}");
     }
 
     #[test]

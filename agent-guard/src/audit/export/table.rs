@@ -77,7 +77,7 @@ fn cell(value: &Value) -> String {
             let words: Vec<_> = words.iter().filter_map(Value::as_str).map(text::escape_all).collect();
             text::command_line(&words)
         }
-        other => other.to_string(),
+        other => text::escape_all(&other.to_string()),
     };
     if cell.starts_with(FORMULA) { format!("'{cell}") } else { cell }
 }
@@ -92,7 +92,10 @@ mod tests {
     fn a_row_has_a_cell_for_each_column_and_nothing_that_deceives_or_runs() {
         let record = json!({
             "sequence": 7, "session": { "name": "demo", "uid": 1000 },
-            "act": { "object": "=cmd|' /C calc'!A0", "process": { "argv": ["rm", "a b\n", "\u{1b}[2J"], "exe": null } },
+            "act": {
+                "object": "=cmd|' /C calc'!A0",
+                "process": { "argv": ["rm", "a b\n", "\u{1b}[2J"], "exe": null, "cwd": { "a": "\u{202e}" } },
+            },
         });
         let mut table = begin(Vec::new()).unwrap();
         put(&mut table, &record).unwrap();
@@ -105,5 +108,6 @@ mod tests {
         let of = |name: &str| &cells[head.iter().position(|column| column == name).unwrap()];
         assert_eq!((of("sequence"), of("session"), of("uid"), of("exe")), ("7", "demo", "1000", ""));
         assert_eq!((of("object"), of("command")), ("'=cmd|' /C calc'!A0", r"rm 'a b\n' '\x1b[2J'"));
+        assert_eq!(of("directory"), r#"{"a":"\u{202e}"}"#);
     }
 }

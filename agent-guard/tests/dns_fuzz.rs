@@ -3,13 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use agent_guard::dns::{Answer, Cache, Packet, Query};
+use agent_guard::dns::{Packet, Query};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{Alpn, IpHint, SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, HTTPS, MX, NULL, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::env;
 use std::time::{Duration, Instant, SystemTime};
+
+/// What has to hold, for the fuzz targets as well.
+#[path = "../../fuzz/src/properties/packet.rs"]
+pub mod packet;
+
+use packet::{judge_answer, judge_packet};
 
 /// Bytes in the form of the wire: a plain query, an answer with a compressed name, a query of dig with a cookie, and the
 /// answer to a reverse query.
@@ -146,54 +152,6 @@ fn mutate(random: &mut Random, packet: &mut Vec<u8>, others: &[Vec<u8>]) {
             }
         }
     }
-}
-
-fn is_plain(name: &str) -> bool {
-    name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
-}
-
-/// What has to hold for whatever a client sends.
-fn judge_packet(packet: &[u8]) -> bool {
-    match Packet::read(packet) {
-        Packet::Silence => false,
-        Packet::Reply(reply) => {
-            assert_eq!(Packet::read(&reply), Packet::Silence);
-            Message::from_vec(&reply).unwrap();
-            false
-        }
-        Packet::Query(query) => {
-            assert!(is_plain(query.name()));
-            assert_eq!(query.numbered(query.id()), packet);
-            let refused = query.reply(ResponseCode::Refused);
-            assert_eq!(Message::from_vec(&refused).unwrap().metadata.response_code, ResponseCode::Refused);
-            assert!(Answer::read(&query, query.id(), &refused).unwrap().unwilling);
-            true
-        }
-    }
-}
-
-/// What has to hold for whatever comes back.
-fn judge_answer(query: &Query, packet: &[u8]) -> bool {
-    let Some(id) = packet.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return false };
-    let Ok(answer) = Answer::read(query, id, packet) else { return false };
-    assert_eq!(answer.message[..2], query.id().to_be_bytes());
-    assert_eq!(answer.message[2..], packet[2..]);
-    assert_eq!(answer.heard.names[0], query.name());
-    assert!(answer.heard.names.len() <= 17 && answer.heard.addresses.len() <= 256);
-    assert!(answer.heard.names.iter().all(|name| is_plain(name)));
-    // What is kept for later comes back as it was, but for its times, and what is heard is what its message says then.
-    let mut cache = Cache::default();
-    cache.keep(query, &answer, 0);
-    for passed_ns in [0, 50_000_000_000] {
-        if let Some(again) = cache.find(query, passed_ns) {
-            assert_eq!(Answer::read(query, query.id(), &again.message).unwrap(), again);
-            assert_eq!(again.message.len(), answer.message.len());
-            assert!(passed_ns > 0 || again == answer);
-        }
-    }
-    let datagram = answer.into_datagram(query);
-    assert!(datagram.len() <= query.payload());
-    true
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::{Fault, Source};
 
-/// Built apart from the workspace, so it has lints of its own.
-const APART: &str = "agent-guard-ebpf/Cargo.toml";
+/// Built apart from the workspace, so they have lints of their own.
+const APART: [&str; 2] = ["agent-guard-ebpf/Cargo.toml", "fuzz/Cargo.toml"];
 
 /// Checks one manifest; other files have none to break.
 pub(super) fn check(source: &Source) -> Option<Fault> {
@@ -11,7 +11,7 @@ pub(super) fn check(source: &Source) -> Option<Fault> {
     if !is_manifest || !source.text.contains("[package]") {
         return None;
     }
-    let expected = if source.path == APART { "[lints.rust]\n" } else { "[lints]\nworkspace = true\n" };
+    let expected = if APART.contains(&source.path.as_str()) { "[lints.rust]\n" } else { "[lints]\nworkspace = true\n" };
     let has_lints = source.text.contains(expected);
     (!has_lints).then(|| source.fault(1, format!("the crate has no `{}`", expected.trim_end().replace('\n', " "))))
 }

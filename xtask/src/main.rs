@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod guest;
 mod paths;
 mod process;
@@ -37,6 +38,8 @@ enum Verb {
     Demo(demo::Args),
     /// Take protections away one by one, and see the tests fail that prove them
     Weaken(weaken::Args),
+    /// Feed decoders of foreign bytes with whatever there is; needs cargo-fuzz
+    Fuzz(fuzz::Args),
     /// Check what of the project's style a tool can hold
     Tidy,
 }
@@ -61,6 +64,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Weaken(args) => weaken::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Tidy => tidy::check().map(|()| ExitCode::SUCCESS),
     }
 }

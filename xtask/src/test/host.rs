@@ -22,10 +22,13 @@ pub(crate) fn steps(report: &Report) {
     report.step("tidy", tidy::check);
     // Only the files are named: `cargo fmt` shows, and mends, the rest.
     report.step("format", || cargo("fmt").args(["--all", "--check", "--", "-l"]).run_quietly());
-    report.step("format of the BPF crate", || {
-        let mut format = cargo("fmt");
-        format.args(["--manifest-path", "agent-guard-ebpf/Cargo.toml", "--check", "--", "-l"]).run_quietly()
-    });
+    // Those that are no members of the workspace.
+    for apart in ["agent-guard-ebpf", "fuzz"] {
+        report.step(&format!("format of `{apart}`"), || {
+            let mut format = cargo("fmt");
+            format.args(["--manifest-path", &format!("{apart}/Cargo.toml"), "--check", "--", "-l"]).run_quietly()
+        });
+    }
     report.step("clippy", || {
         let mut clippy = cargo("clippy");
         clippy.args(["--quiet", "--workspace", "--all-targets", "--", "-Dwarnings"]);

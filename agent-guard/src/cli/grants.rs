@@ -51,11 +51,16 @@ pub(super) async fn confirm(client: &Client, args: &args::Reach, id: &str) -> Re
         return Ok(());
     }
     let (request, reach) = (client.request(id).await?, client.reach(id, scope).await?);
-    output::print(&preview(&request, &reach, scope, args.seconds()))?;
+    agreed(&preview(&request, &reach, scope, args.seconds()), "approve all of that? [y/N] ")
+}
+
+/// Shows a person what is about to be approved, and has it said that this is meant.
+pub(super) fn agreed(what: &str, question: &str) -> Result<(), Error> {
+    output::print(what)?;
     if !terminal::is_interactive() {
         return Err(Error::Unconfirmed);
     }
-    match output::ask("approve all of that? [y/N] ")?.as_str() {
+    match output::ask(question)?.as_str() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Error::NotConfirmed),
     }

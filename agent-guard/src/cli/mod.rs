@@ -3,6 +3,7 @@
 //! It must not know maps, decisions or the kernel: what it knows, it has from the API, the policy's checker and
 //! the machine's own files.
 
+mod alike;
 mod answer;
 pub mod args;
 mod audit;

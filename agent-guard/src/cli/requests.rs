@@ -1,6 +1,7 @@
 //! `requests`: lists them, and follows their changes.
 
 use super::Error;
+use super::alike;
 use super::args;
 use super::output::{self, Style, Tone};
 use crate::api::client::Client;
@@ -19,12 +20,15 @@ async fn list(client: &Client, filter: &RequestFilter, json: bool) -> Result<(),
     if json {
         return Ok(output::print_json(&requests)?);
     }
-    let rows: Vec<[String; 5]> = requests.iter().map(row).collect();
+    let rows: Vec<[String; 5]> =
+        alike::grouped(requests).iter().map(|(another, request)| row(*another, request)).collect();
     Ok(output::print(&Style::of_stdout().table(["ID", "LEFT", "SESSION", "OPERATION", "OBJECT"], &rows))?)
 }
 
-fn row(request: &Request) -> [String; 5] {
-    [request.id.clone(), left(request), request.session.name.clone(), request.operation.clone(), object(request)]
+/// A line; that of another request of the question above is set in.
+fn row(another: bool, request: &Request) -> [String; 5] {
+    let id = format!("{}{}", if another { "+ " } else { "" }, request.id);
+    [id, left(request), request.session.name.clone(), request.operation.clone(), object(request)]
 }
 
 /// The time left for an answer, or what has become of it.

@@ -1,6 +1,7 @@
 //! `show`: one request, with everything that an approver should know, in a layout that stays the same.
 
 use super::Error;
+use super::alike;
 use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
@@ -14,11 +15,13 @@ pub(super) async fn run(client: &Client, args: args::Show) -> Result<(), Error> 
     if args.json {
         return Ok(output::print_json(&request)?);
     }
-    Ok(output::print(&sheet(Style::of_stdout(), &request))?)
+    let alike = alike::of(client, &args.id).await?;
+    let before = alike::before(client, &request).await?;
+    Ok(output::print(&sheet(Style::of_stdout(), &request, &alike[1..], &before))?)
 }
 
 /// The sheet.
-fn sheet(style: Style, request: &Request) -> String {
+fn sheet(style: Style, request: &Request, alike: &[Request], before: &[String]) -> String {
     let session = &request.session;
     let mut fields = vec![
         ("request", format!("{} ({})", escape(&request.id), standing(style, request))),
@@ -37,6 +40,8 @@ fn sheet(style: Style, request: &Request) -> String {
         ("message", request.rule.message.as_deref().map(escape).unwrap_or_default()),
         ("tier", escape(&request.tier)),
         ("approval", approval(&request.approval, true).join("\n")),
+        ("alike", others(alike)),
+        ("before", before.join("\n")),
         ("asked", format!("{:.0}", request.asked_at)),
         ("expires", format!("{:.0}", request.expires_at)),
     ];
@@ -54,6 +59,12 @@ fn sheet(style: Style, request: &Request) -> String {
         text.push_str(&format!("\nApprove with `agent-guard approve {id}`, refuse with `agent-guard deny {id}`.\n"));
     }
     text
+}
+
+/// The others that wait and are the same question.
+fn others(alike: &[Request]) -> String {
+    let ids: Vec<String> = alike.iter().map(|other| escape(&other.id)).collect();
+    if ids.is_empty() { String::new() } else { format!("{} (answered together with `--alike`)", ids.join(", ")) }
 }
 
 fn standing(style: Style, request: &Request) -> String {

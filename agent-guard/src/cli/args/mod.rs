@@ -195,6 +195,9 @@ pub struct Answer {
     /// Why: kept in the audit log, and shown to whoever asked
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Also the others that wait and are the same question: of its rule, label and operation, by processes of its parent
+    #[arg(long)]
+    pub alike: bool,
 }
 
 /// Which session is meant.

@@ -2,7 +2,7 @@
 //!
 //! This file owns the terminal and the way of an answer. It must not know what a key means: that is the dialog's.
 
-mod dialog;
+pub(super) mod dialog;
 mod feed;
 
 use super::Error;

@@ -9,7 +9,7 @@ mod laws;
 mod layout;
 mod prompt;
 #[cfg(test)]
-mod tests;
+pub(in crate::cli) mod tests;
 mod view;
 
 pub(super) use view::Frame;

@@ -11,7 +11,7 @@ use crate::api::types::{
 use crate::system::screen::{Input, Key};
 
 /// A request of this id, with so many seconds left.
-pub(super) fn request(id: &str, seconds: u64) -> Request {
+pub(in crate::cli) fn request(id: &str, seconds: u64) -> Request {
     let argv = ["rm", "-rf", "/srv/prod"].map(str::to_owned).to_vec();
     let ancestry = vec![Ancestor { pid: 4200, comm: "bash".into(), argv: vec!["bash".into()] }];
     let (comm, cwd) = ("rm".into(), Some("/root".into()));

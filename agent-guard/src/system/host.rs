@@ -19,6 +19,12 @@ pub fn kernel_release() -> String {
     nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What this machine calls itself.
+#[must_use]
+pub fn name() -> String {
+    nix::sys::utsname::uname().map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The security modules in force, separated by commas.
 pub fn security_modules() -> io::Result<String> {
     fs::read_to_string(LSM_LIST).map(|list| list.trim_end().to_owned())

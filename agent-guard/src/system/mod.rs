@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod child;
 pub mod clock;
+pub mod errand;
 pub mod foreign;
 pub mod held;
 pub mod host;

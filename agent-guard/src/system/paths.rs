@@ -1,7 +1,7 @@
 //! The daemon's directories and files, with their modes: each is created with its mode, never set right later.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -92,6 +92,24 @@ pub fn open_append(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
+/// Reads a secret: a regular file of root's or of this user's that nobody else may read, and no longer than this many bytes.
+pub fn read_secret(path: &Path, longest: u64) -> Result<Vec<u8>, Failure> {
+    let open = |source| Failure::Open { path: path.to_owned(), source };
+    // Without waiting: in its place may be a pipe that nobody writes to.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(open)?;
+    let metadata = file.metadata().map_err(open)?;
+    if !metadata.is_file() {
+        return Err(Failure::Kind { path: path.to_owned(), expected: "a regular file" });
+    }
+    if metadata.uid() != 0 || metadata.mode() & 0o7777 & !PRIVATE_FILE != 0 {
+        check(path, &metadata, PRIVATE_FILE)?;
+    }
+    let mut content = Vec::new();
+    file.take(longest).read_to_end(&mut content).map_err(open)?;
+    Ok(content)
+}
+
 /// Opens a place without reading or following it: what it is can be asked, and nothing is set off.
 pub fn open_place(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
@@ -140,7 +158,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::{Failure, claim, open_append, private_directory};
+    use super::{Failure, claim, open_append, private_directory, read_secret};
 
     #[test]
     fn a_directory_is_made_once_and_found_again() {
@@ -149,6 +167,24 @@ mod tests {
         private_directory(&path).expect("creates");
         private_directory(&path).expect("finds");
         assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn a_secret_is_a_file_that_nobody_else_may_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("key");
+        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("sets it");
+        fs::write(&path, "secret").expect("writes");
+        for mode in [0o400, 0o600] {
+            set(mode);
+            assert_eq!(read_secret(&path, 3).expect("reads"), b"sec");
+        }
+        for mode in [0o640, 0o604, 0o660] {
+            set(mode);
+            assert!(matches!(read_secret(&path, 3), Err(Failure::Access { .. })), "{mode:o}");
+        }
+        assert!(matches!(read_secret(root.path(), 3), Err(Failure::Kind { .. })));
+        assert!(matches!(read_secret(&root.path().join("none"), 3), Err(Failure::Open { .. })));
     }
 
     #[test]

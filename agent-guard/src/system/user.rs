@@ -38,6 +38,37 @@ fn is_in_files(user: &str, group: &str, users: &str, groups: &str) -> bool {
     is_own || group.get(3).is_some_and(|members| members.split(',').any(|member| member == user))
 }
 
+/// Whose rights a program can be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub uid: u32,
+    /// The number of the user's own group.
+    pub gid: u32,
+    /// The numbers of the other groups that the user is in.
+    pub groups: Vec<u32>,
+}
+
+/// The account of a user.
+#[must_use]
+pub fn account(name: &str) -> Option<Account> {
+    let read = |file: &str| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned();
+    account_in(name, &read("/etc/passwd"), &read("/etc/group"))
+}
+
+fn account_in(name: &str, users: &str, groups: &str) -> Option<Account> {
+    let number = |text: &str| text.parse().ok();
+    let user: Vec<&str> =
+        users.lines().map(|line| line.split(':').collect()).find(|user: &Vec<&str>| user[0] == name)?;
+    let (uid, gid) = (number(user.get(2)?)?, number(user.get(3)?)?);
+    let has_it = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        fields.get(3)?.split(',').any(|member| member == name).then(|| number(fields[2]))?
+    };
+    let groups = groups.lines().filter_map(has_it).filter(|group| *group != gid).collect();
+    Some(Account { uid, gid, groups })
+}
+
 /// The first number that people have and not services (login.defs(5), `UID_MIN`).
 const PEOPLE: u32 = 1000;
 /// The number of `nobody`, whose home is nobody's.
@@ -83,7 +114,7 @@ fn entries(file: &str) -> Vec<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{group_named, homes_in, is_in_files, name_of};
+    use super::{Account, account_in, group_named, homes_in, is_in_files, name_of};
 
     #[test]
     fn root_is_known_by_number_and_an_unknown_one_is_not() {
@@ -101,6 +132,16 @@ mod tests {
         assert!(is_in("ann", "ops") && is_in("bob", "ops") && is_in("eve", "ops"));
         assert!(!is_in("an", "ops") && !is_in("ann", "empty") && !is_in("ann", "none"));
         assert!(!is_in("odd", "odd"));
+    }
+
+    #[test]
+    fn an_account_is_a_user_with_the_groups_that_list_them() {
+        let users = "ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:2000::/home/bob:/bin/sh\nodd:x\n";
+        let groups = "ann:x:1000:\nops:x:2000:ann,bob\ntty:x:5:eve,ann\nodd:x:y:ann\nshort:x:7\n";
+        let account = |name| account_in(name, users, groups);
+        assert_eq!(account("ann"), Some(Account { uid: 1000, gid: 1000, groups: vec![2000, 5] }));
+        assert_eq!(account("bob"), Some(Account { uid: 1001, gid: 2000, groups: vec![] }));
+        assert_eq!((account("odd"), account("eve"), account("")), (None, None, None));
     }
 
     #[test]

@@ -119,6 +119,15 @@ impl Redactor {
         }
     }
 
+    /// Leaves the secrets out of an act that stands by itself, such as a request of the API.
+    pub fn act(&self, act: &mut Value) {
+        let object = self.command(act);
+        self.value(act);
+        if let Some(object) = object {
+            act["object"] = object.into();
+        }
+    }
+
     /// The object of an act that is a command, which is made of the process's words: of those it is known where they end.
     fn command(&self, act: &Value) -> Option<String> {
         let words = words(act.pointer("/process/argv")?)?;

@@ -8,6 +8,7 @@ pub mod decision;
 pub mod dns;
 pub mod exit;
 pub mod kernel;
+pub mod notify;
 pub mod policy;
 pub mod session;
 pub mod store;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::notify::{self, Hook};
 use crate::system::paths;
 
 /// What was typed.
@@ -34,6 +35,7 @@ struct File {
     cgroup_dir: Option<PathBuf>,
     head_file: Option<PathBuf>,
     default_profile: Option<String>,
+    notify: Vec<notify::Entry>,
 }
 
 /// What it means.
@@ -55,6 +57,8 @@ pub struct Config {
     pub head_file: Option<PathBuf>,
     /// The profile of sessions that name none.
     pub default_profile: String,
+    /// Who is told of requests.
+    pub hooks: Vec<Hook>,
 }
 
 /// Why the configuration cannot be used.
@@ -84,6 +88,9 @@ pub enum Failure {
         /// Its value.
         path: PathBuf,
     },
+    /// A hook that is told of requests is not as expected.
+    #[error("the configuration is not valid: {0}")]
+    Notify(#[from] notify::SettingsFailure),
 }
 
 impl Config {
@@ -115,6 +122,7 @@ impl Config {
             cgroup_dir: pick("cgroup_dir", None, file.cgroup_dir, paths::CGROUPS)?,
             head_file: file.head_file.map(|path| pick("head_file", Some(path), None, "")).transpose()?,
             default_profile: file.default_profile.unwrap_or_else(|| "autonomous".to_owned()),
+            hooks: notify::check(file.notify)?,
         })
     }
 }
@@ -169,6 +177,24 @@ mod tests {
         assert_eq!(read("policy: /p\n").expect("merges").head_file, None);
         assert_eq!(read("head_file: /mnt/heads\n").expect("merges").head_file, Some(PathBuf::from("/mnt/heads")));
         assert!(matches!(read("head_file: heads\n"), Err(Failure::Relative { name: "head_file", .. })));
+    }
+
+    #[test]
+    fn hooks_are_read_and_a_faulty_one_is_refused_with_its_place() {
+        let read = |text| Config::merge(flags(), parse(Path::new("x"), text).expect("parses"));
+        assert_eq!(read("policy: /p\n").expect("merges").hooks, []);
+        assert_eq!(
+            read("notify:\n  - wall: true\n  - { desktop: alice, on: [new] }\n").expect("merges").hooks.len(),
+            2
+        );
+        let failure = read("notify:\n  - wall: true\n  - command: [sh]\n").expect_err("relative");
+        let said =
+            "the configuration is not valid: hook 2 of `notify` has the command sh: an absolute path is expected";
+        assert_eq!(failure.to_string(), said);
+        for text in ["notify: [{ wal: true }]", "notify: [{ wall: true, on: [asked] }]", "notify: { wall: true }"] {
+            let failure = parse(Path::new("/etc/x.yaml"), text).expect_err(text).to_string();
+            assert!(failure.starts_with("the configuration /etc/x.yaml is not valid: "), "{failure}");
+        }
     }
 
     #[test]

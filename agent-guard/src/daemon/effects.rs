@@ -216,10 +216,12 @@ impl Daemon {
 
     fn publish(&self, id: RequestId) {
         if let Some(request) = self.state.request(id)
-            && self.changes.receiver_count() > 0
+            && (self.changes.receiver_count() > 0 || self.notifier.has_hooks())
         {
+            let shown = std::sync::Arc::new(self.show_request(request));
+            self.notifier.tell(clock::now().wall, &shown);
             // That the last one has just left is no error.
-            drop(self.changes.send(std::sync::Arc::new(self.show_request(request))));
+            drop(self.changes.send(shown));
         }
     }
 

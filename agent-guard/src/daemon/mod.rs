@@ -56,6 +56,7 @@ use crate::decision::{CallId, Effect, Question, State};
 use crate::dns::Ask;
 use crate::kernel::events::KernelEvent;
 use crate::kernel::{self, EventReader, Kernel};
+use crate::notify::{self, Notifier};
 use crate::session::{Registry, SessionKey};
 use crate::store::{self, Store};
 use crate::system::inbox::{self, Inbox};
@@ -67,6 +68,10 @@ use crate::system::{clock, limits, paths};
 const STORE: &str = "state.db";
 /// The key that vouches for the audit log, in the state directory.
 const AUDIT_KEY: &str = "audit.key";
+/// What waits to be posted, in the state directory.
+const NOTIFY_QUEUE: &str = "notify.db";
+/// Time for what is to be posted to be in there, when the daemon ends.
+const LAST_NEWS: Duration = Duration::from_secs(1);
 /// Calls that may wait for the loop.
 const CALLS: usize = 256;
 /// Results of work beside the loop that may wait for it.
@@ -109,6 +114,9 @@ pub enum Error {
     /// The parent of the sessions' cgroups cannot be used.
     #[error(transparent)]
     Cgroup(#[from] crate::system::cgroup::Failure),
+    /// A hook that is told of requests lacks something.
+    #[error(transparent)]
+    Notify(#[from] notify::Failure),
     /// The mounts cannot be watched.
     #[error("cannot watch the mount table: {0}; mount procfs at /proc")]
     Mounts(io::Error),
@@ -175,6 +183,7 @@ struct Daemon {
     /// Sessions whose processes are to be killed wherever they went.
     doomed: BTreeSet<SessionKey>,
     changes: broadcast::Sender<std::sync::Arc<types::Request>>,
+    notifier: Notifier,
     results: mpsc::Sender<Done>,
 }
 
@@ -220,6 +229,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     let listeners = Listeners::open(&config.run_dir)?;
     // Behind the sockets, which tell whether another daemon runs.
     let store = Store::open(&config.state_dir.join(STORE), boot)?;
+    let notifier = Notifier::start(&config.hooks, &config.state_dir.join(NOTIFY_QUEUE), notify::Schedule::default())?;
     // Before anything is looked up: what is mounted meanwhile is looked at again.
     let mounts = MountChanges::watch().map_err(Error::Mounts)?;
     let looks = Looks::default();
@@ -228,7 +238,7 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     let (kernel, mut events) = Kernel::start(&kernel::Options { pins: config.pin_dir.clone() })?;
     let (results, done) = mpsc::channel(RESULTS);
     let (ask, asks) = mpsc::channel(lookups::ASKS);
-    let beside = Beside { looks, lookups: Lookups::new(ask), results };
+    let beside = Beside { looks, lookups: Lookups::new(ask), notifier, results };
     let (mut daemon, over) = Daemon::start(config, prepared, kernel, Books { log, store }, beside).await?;
     let (calls, incoming) = mpsc::channel(CALLS);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -242,13 +252,14 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     daemon.let_go(over);
     daemon.carry_out();
     daemon.wake_all();
-    notify(&[sd_notify::NotifyState::Ready]);
+    tell_manager(&[sd_notify::NotifyState::Ready]);
     tracing::info!(policy = %daemon.policy.path.display(), "ready");
     let ended = daemon.turn(Sources { events, incoming, asks, done, signals, mounts }).await;
-    notify(&[sd_notify::NotifyState::Stopping]);
+    tell_manager(&[sd_notify::NotifyState::Stopping]);
     daemon.record_folded(u64::MAX);
     daemon.record(&Entry::new(clock::now(), What::DaemonStopped));
     daemon.checkpoint();
+    daemon.notifier.close(LAST_NEWS);
     drop(stop);
     match api.await {
         // What ended the API says more than that it ended.
@@ -277,6 +288,7 @@ struct Books {
 struct Beside {
     looks: Looks,
     lookups: Lookups,
+    notifier: Notifier,
     results: mpsc::Sender<Done>,
 }
 
@@ -346,6 +358,7 @@ impl Daemon {
             next_call: 0,
             doomed: BTreeSet::new(),
             changes: broadcast::Sender::new(CHANGES),
+            notifier: beside.notifier,
             results: beside.results,
         };
         daemon.find_halted();
@@ -388,7 +401,7 @@ impl Daemon {
 }
 
 /// Tells the service manager; without one nobody needs to know.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+fn tell_manager(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, states) {
         tracing::warn!(%error, "cannot notify the service manager");
     }

@@ -7,7 +7,7 @@ use agent_guard_common::limits::HEARTBEAT_NS;
 use super::places::Places;
 use super::resolve::Failure;
 use super::resume::Look;
-use super::{Daemon, Done, notify, tree};
+use super::{Daemon, Done, tell_manager, tree};
 use crate::audit::{Entry, What};
 use crate::decision::{Event, Task};
 use crate::session::SessionKey;
@@ -89,10 +89,10 @@ impl Clockwork {
         if begins {
             self.reloads += 1;
             let monotonic_us = i128::from(clock::monotonic_ns() / 1000);
-            notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::MonotonicUsec(monotonic_us)]);
+            tell_manager(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::MonotonicUsec(monotonic_us)]);
         } else {
             self.reloads = self.reloads.saturating_sub(1);
-            notify(&[sd_notify::NotifyState::Ready]);
+            tell_manager(&[sd_notify::NotifyState::Ready]);
         }
     }
 }

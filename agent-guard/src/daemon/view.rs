@@ -349,6 +349,12 @@ impl Daemon {
                 count: self.state.crowded_out(),
             });
         }
+        let untold = self.notifier.tallies().into_iter().map(|tally| types::Failure {
+            place: format!("notification by {}", tally.name),
+            errno: "none".to_owned(),
+            count: tally.failed + tally.dropped,
+        });
+        failures.extend(untold.filter(|failure| failure.count > 0));
         Ok(types::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

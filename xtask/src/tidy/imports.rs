@@ -23,6 +23,16 @@ const PURE: &[&str] = &[
     "crate::kernel",
     "crate::api",
 ];
+/// Work on values of the API: as above, and nothing of this machine.
+const VALUES: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "crate::system",
+];
 const NOWHERE: &str = "\0";
 
 const RULES: &[Rule] = &[
@@ -83,6 +93,41 @@ const RULES: &[Rule] = &[
         ],
         except: NOWHERE,
         why: "what a key does is a function of what was shown, typed and heard, and when",
+    },
+    Rule {
+        place: "agent-guard/src/notify/",
+        outside: "agent-guard/src/notify/queue.rs",
+        forbidden: &["rusqlite"],
+        except: NOWHERE,
+        why: "only the queue of notifications is a database",
+    },
+    Rule {
+        place: "agent-guard/src/notify/",
+        outside: NOWHERE,
+        forbidden: &["crate::kernel", "crate::policy", "crate::decision", "crate::daemon", "tokio"],
+        except: NOWHERE,
+        why: "a hook hears what the API shows, and has threads of its own",
+    },
+    Rule {
+        place: "agent-guard/src/notify/message.rs",
+        outside: NOWHERE,
+        forbidden: VALUES,
+        except: NOWHERE,
+        why: "a message is a function of a request, a time and a host",
+    },
+    Rule {
+        place: "agent-guard/src/notify/schedule.rs",
+        outside: NOWHERE,
+        forbidden: VALUES,
+        except: NOWHERE,
+        why: "when it is tried again is a function of what failed and when",
+    },
+    Rule {
+        place: "agent-guard/src/notify/settings.rs",
+        outside: NOWHERE,
+        forbidden: VALUES,
+        except: NOWHERE,
+        why: "what a configuration says is a function of its text",
     },
     Rule {
         place: "agent-guard/src/dns/",

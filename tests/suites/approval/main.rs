@@ -14,6 +14,7 @@ mod kill;
 mod quorum;
 mod scopes;
 mod shown;
+mod told;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,6 +92,7 @@ fn daemon() -> &'static Daemon {
             for directory in ["held", "brief", "denied", "audited", "shared", "grouped", "anywhere"] {
                 fs::create_dir_all(format!("/srv/{directory}")).unwrap();
             }
+            told::prepare();
             POLICY.to_owned()
         });
         DONE.store(true, Ordering::Relaxed);

@@ -160,7 +160,8 @@ fn await_tally(notifier: &Notifier, hook: usize, expected: (u64, u64, u64)) {
 fn a_webhook_is_posted_signed_once_for_each_event() {
     let (directory, server) = (directory(), Server::start(&[]));
     let notifier = start(directory.path(), &[webhook(directory.path(), &server.url)]);
-    for state in [RequestState::Pending, RequestState::Denied, RequestState::Expired] {
+    let states = [RequestState::Pending, RequestState::Denied, RequestState::Denied, RequestState::Expired];
+    for state in states {
         tell(&notifier, "J1RZ", state);
     }
     let posted = server.await_posts(3);

@@ -7,6 +7,8 @@ use super::types::SessionRef;
 pub enum Verb {
     /// Reads the daemon's state, and what the machine can enforce.
     Status,
+    /// Reads the daemon's metrics.
+    Metrics,
     /// Reads requests.
     ReadRequests,
     /// Answers a request, or takes back what such an answer allows.
@@ -33,6 +35,7 @@ impl Verb {
     /// Every verb.
     pub const ALL: &'static [Self] = &[
         Self::Status,
+        Self::Metrics,
         Self::ReadRequests,
         Self::Answer,
         Self::Declare,
@@ -50,6 +53,7 @@ impl Verb {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Status => "read the daemon's status",
+            Self::Metrics => "read the daemon's metrics",
             Self::ReadRequests => "read requests",
             Self::Answer => "answer requests",
             Self::Declare => "declare intents: it is for guarded processes to say what they are going to do",
@@ -71,6 +75,8 @@ pub enum Door {
     Control,
     /// `agent.sock`, open to everybody.
     Agent,
+    /// A port of this host, open to whoever can connect to it: nobody knows who that is.
+    Loopback,
 }
 
 /// Where a peer stands at the moment of its call.
@@ -127,33 +133,36 @@ enum Cell {
     Tree,
 }
 
-/// The table: control socket, agent socket, and inside a guarded tree by either.
-const fn row(verb: Verb) -> [Cell; 3] {
+/// The table: control socket, agent socket, inside a guarded tree by either, and a port of this host.
+const fn row(verb: Verb) -> [Cell; 4] {
     use Cell::{All, No, Own, Tree};
     match verb {
-        Verb::Status => [All, No, No],
-        Verb::ReadRequests => [All, Own, Tree],
-        Verb::Answer => [All, No, No],
+        Verb::Status => [All, No, No, No],
+        // Figures of the whole, without a name.
+        Verb::Metrics => [All, No, No, All],
+        Verb::ReadRequests => [All, Own, Tree, No],
+        Verb::Answer => [All, No, No, No],
         // Whoever is not guarded is asked about nothing.
-        Verb::Declare => [No, No, Tree],
-        Verb::ReadSessions => [All, Own, Tree],
+        Verb::Declare => [No, No, Tree, No],
+        Verb::ReadSessions => [All, Own, Tree, No],
         // For oneself, whoever one is: a session only takes rights away.
-        Verb::StartSession => [Own, Own, No],
-        Verb::KeepSession => [Own, Own, No],
-        Verb::Adopt => [All, No, No],
-        Verb::Steer => [All, No, No],
-        Verb::CheckPolicy => [All, No, No],
-        Verb::ReloadPolicy => [All, No, No],
+        Verb::StartSession => [Own, Own, No, No],
+        Verb::KeepSession => [Own, Own, No, No],
+        Verb::Adopt => [All, No, No, No],
+        Verb::Steer => [All, No, No, No],
+        Verb::CheckPolicy => [All, No, No, No],
+        Verb::ReloadPolicy => [All, No, No, No],
     }
 }
 
 /// Whether a call may be made, and what it may see and touch.
 #[must_use]
 pub fn judge(verb: Verb, door: Door, standing: &Standing, uid: u32) -> Option<Scope> {
-    let [control, agent, guarded] = row(verb);
+    let [control, agent, guarded, loopback] = row(verb);
     let (cell, session) = match (standing, door) {
         (Standing::Free, Door::Control) => (control, None),
         (Standing::Free, Door::Agent) => (agent, None),
+        (Standing::Free, Door::Loopback) => (loopback, None),
         (Standing::Guarded { session }, _) => (guarded, session.as_ref()),
     };
     match cell {
@@ -189,6 +198,14 @@ mod tests {
         for verb in Verb::ALL {
             let own = [Verb::ReadRequests, Verb::ReadSessions, Verb::StartSession, Verb::KeepSession].contains(verb);
             assert_eq!(judge(*verb, Door::Agent, &Standing::Free, 7), own.then_some(Scope::User(7)), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_allows_metrics_and_nothing_else() {
+        for verb in Verb::ALL {
+            let metrics = (*verb == Verb::Metrics).then_some(Scope::Everything);
+            assert_eq!(judge(*verb, Door::Loopback, &Standing::Free, 0), metrics, "{verb:?}");
         }
     }
 

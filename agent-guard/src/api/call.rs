@@ -5,6 +5,7 @@
 //! been answered. It must not know HTTP.
 
 use super::authz::{self, Scope, Standing, Verb};
+use super::metrics::Metrics;
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::types::{
@@ -129,6 +130,11 @@ pub enum Call {
     Status {
         /// Where the answer goes.
         reply: Reply<Status>,
+    },
+    /// What the daemon counts.
+    Metrics {
+        /// Where the answer goes.
+        reply: Reply<Metrics>,
     },
     /// The requests in scope that the filter wants.
     Requests {
@@ -267,6 +273,7 @@ impl Call {
         match self {
             Self::Permission { verb, .. } => *verb,
             Self::Status { .. } => Verb::Status,
+            Self::Metrics { .. } => Verb::Metrics,
             Self::Requests { .. } | Self::WatchRequests { .. } | Self::Request { .. } => Verb::ReadRequests,
             // What a person would be asked, and has said, is part of the request.
             Self::Reach { .. } | Self::Grants { .. } | Self::Grant { .. } => Verb::ReadRequests,
@@ -288,6 +295,7 @@ impl Call {
         match self {
             Self::Permission { reply, .. } | Self::Release { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Status { reply } => drop(reply.send(Err(refusal))),
+            Self::Metrics { reply } => drop(reply.send(Err(refusal))),
             Self::Requests { reply, .. } => drop(reply.send(Err(refusal))),
             Self::WatchRequests { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Request { reply, .. } | Self::Answer { reply, .. } => drop(reply.send(Err(refusal))),

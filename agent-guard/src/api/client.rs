@@ -134,6 +134,12 @@ impl Client {
         self.get(By::Control, "/v1/status").await
     }
 
+    /// What the daemon counts, as text for Prometheus.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let text = self.whole(By::Control, Method::GET, "/v1/metrics", Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// The requests that the caller may see and the filter wants.
     pub async fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, Error> {
         self.get(By::Either, &format!("/v1/requests{}", query(filter, false))).await

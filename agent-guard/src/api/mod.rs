@@ -1,4 +1,4 @@
-//! The approval socket: HTTP and JSON over two unix sockets, and the client of it.
+//! The approval socket: HTTP and JSON over two unix sockets, and the client of it; and metrics on a port of this host.
 //!
 //! Owns the wire types, who may do what, and the way of every call to the daemon's loop and back. It must not
 //! know the kernel, the policy's meaning or how a decision comes about.
@@ -9,6 +9,8 @@ mod check;
 pub mod client;
 pub mod doctor;
 mod impatient;
+mod loopback;
+pub mod metrics;
 mod numbers;
 pub mod openapi;
 pub mod peer;
@@ -23,6 +25,7 @@ mod words;
 pub use authz::{Door, Scope, Standing, Verb};
 pub use call::{Admitted, Call, Choice, Incoming, Reply, Steer, Unwritten, Watch};
 pub use check::check_policy;
+pub use metrics::Metrics;
 pub use peer::Peer;
 pub use refusal::Refusal;
 pub use routes::read_body;

@@ -1,7 +1,7 @@
 //! The API's description, made from the handlers and types. `docs/openapi.json` is this very text.
 
 use super::call::{Choice, Steer};
-use super::routes::{grants, intents, policy, requests, sessions, status};
+use super::routes::{grants, intents, metrics, policy, requests, sessions, status};
 use super::types::ErrorBody;
 use utoipa::OpenApi as _;
 use utoipa::openapi::Required;
@@ -13,7 +13,7 @@ use utoipa::openapi::Required;
         reading one's own sessions and requests; everybody). One call per connection.", license(name = "MIT OR Apache-2.0")),
     servers((url = "http://localhost")),
     paths(
-        status::status, status::doctor, status::openapi,
+        status::status, metrics::metrics, status::doctor, status::openapi,
         requests::list, requests::show, requests::answer, requests::reach,
         grants::list, grants::show, grants::revoke, intents::declare,
         sessions::list, sessions::show, sessions::start, sessions::adopt, sessions::notices, sessions::release,

@@ -7,6 +7,7 @@ use super::authz::Door;
 use crate::system::peer::{Credentials, ProcessHandle, identify};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// Who calls.
@@ -32,6 +33,13 @@ impl Peer {
         let (Credentials { pid, uid, gid }, process) = identify(socket)?;
         let user = crate::system::user::name_of(uid);
         Ok(Self { pid, uid, gid, user, door, process: Arc::new(process) })
+    }
+
+    /// Whoever speaks by a port of this host: nobody can say who that is, so that the call is in the daemon's own name.
+    /// [`Door::Loopback`] allows no more than anybody may see.
+    pub(super) fn by_port() -> io::Result<Self> {
+        let (own, _) = UnixStream::pair()?;
+        Self::of(&own, Door::Loopback)
     }
 
     /// Whether the peer's process still lives. Ask *after* looking its pid up: if it lives then, the pid was its own.

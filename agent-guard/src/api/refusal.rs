@@ -150,6 +150,7 @@ fn forbidden(verb: Verb, door: Door, standing: &Standing) -> String {
         (Standing::Free, Door::Agent) => {
             format!("only the control socket lets one {}: add yourself to group agent-guard", verb.words())
         }
+        (Standing::Free, Door::Loopback) => "this port has metrics only".to_owned(),
         (Standing::Free, Door::Control) => format!("nobody may {} through the control socket", verb.words()),
     }
 }

@@ -1,4 +1,4 @@
-//! The two listening sockets and their connections: who gets a seat, for how long, and what ends it.
+//! The two listening sockets and their connections: who gets a seat, for how long, and what ends it. `loopback` has the port.
 //!
 //! One connection carries one call. Nothing that a client does or fails to do holds up another: seats are
 //! counted, headers, bodies and replies have their time, and a user can take only a part of the seats.
@@ -6,6 +6,7 @@
 use super::authz::Door;
 use super::call::Incoming;
 use super::impatient::Impatient;
+use super::loopback;
 use super::peer::Peer;
 use super::routes::{self, Loop};
 use super::seats::{Owner, Place, Seat, Seats};
@@ -16,11 +17,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -43,7 +45,7 @@ const FAREWELL_TIME: Duration = Duration::from_millis(500);
 /// Time to go for a client that was turned away.
 const TURNING_TIME: Duration = Duration::from_secs(1);
 /// Wait after an `accept` that failed for want of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Seats for connections: all, and of one user.
 const CONNECTIONS: (usize, usize) = (256, 64);
@@ -75,16 +77,25 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
+    /// The port for metrics cannot be had.
+    #[error("cannot listen at {address} for metrics: {source}; see `metrics_listen` in the configuration")]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The runtime does not take a socket.
     #[error("cannot wait on a socket: {0}")]
     Register(io::Error),
 }
 
-/// Both sockets, listening.
+/// Both sockets, and the port if there is one, listening.
 #[derive(Debug)]
 pub struct Listeners {
     control: StdListener,
     agent: StdListener,
+    port: Option<TcpListener>,
     _directory: Option<SocketDirectory>,
 }
 
@@ -92,14 +103,29 @@ impl Listeners {
     /// Takes the sockets that systemd passes, or makes them in the run directory.
     pub fn open(run_dir: &Path) -> Result<Self, Error> {
         match inherited()? {
-            (Some(control), Some(agent)) => Ok(Self { control, agent, _directory: None }),
+            (Some(control), Some(agent)) => Ok(Self { control, agent, port: None, _directory: None }),
             (control, agent) => {
                 let directory = SocketDirectory::claim(run_dir)?;
                 let control = control.map_or_else(|| listen_control(&directory), Ok)?;
                 let agent = agent.map_or_else(|| directory.listen(AGENT_SOCKET, 0o666, None), Ok)?;
-                Ok(Self { control, agent, _directory: Some(directory) })
+                Ok(Self { control, agent, port: None, _directory: Some(directory) })
             }
         }
+    }
+
+    /// Has metrics served at an address of this host as well.
+    ///
+    /// # Errors
+    /// It is none of this host's alone, or somebody else has it. The sockets are served all the same.
+    pub fn add_port(&mut self, address: SocketAddr) -> Result<(), Error> {
+        self.port = Some(loopback::listen(address)?);
+        Ok(())
+    }
+
+    /// Where the metrics are served besides.
+    #[must_use]
+    pub fn port(&self) -> Option<SocketAddr> {
+        self.port.as_ref().and_then(|port| port.local_addr().ok())
     }
 }
 
@@ -146,7 +172,13 @@ pub async fn serve(
         UnixListener::from_std(listener).map_err(Error::Register)
     };
     let (control, agent) = (register(listeners.control)?, register(listeners.agent)?);
-    let router = routes::router(Loop::new(calls, Seats::new(STREAMS), Seats::new(GUARDED_STREAMS)));
+    let daemon = Loop::new(calls, Seats::new(STREAMS), Seats::new(GUARDED_STREAMS));
+    // Ended with this function, whenever that ends.
+    let mut port = JoinSet::new();
+    if let Some(listener) = listeners.port {
+        drop(port.spawn(loopback::serve(listener, daemon.clone())));
+    }
+    let router = routes::router(daemon);
     // Each door has its own seats: whoever crowds the one that is open to everybody keeps no approver out.
     let (control_seats, agent_seats) = (Seats::new(CONNECTIONS), Seats::new(CONNECTIONS));
     let farewells = Seats::new(CONNECTIONS);
@@ -158,6 +190,10 @@ pub async fn serve(
             accepted = control.accept() => (accepted, Door::Control, &control_seats),
             accepted = agent.accept() => (accepted, Door::Agent, &agent_seats),
             Some(_) = connections.join_next() => continue,
+            Some(ended) = port.join_next() => {
+                tracing::error!(?ended, "metrics are not served at their port any more");
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -189,7 +225,10 @@ pub async fn serve(
 }
 
 /// One call on one connection.
-async fn converse(stream: UnixStream, router: Router, place: Place) {
+pub(super) async fn converse<S>(stream: S, router: Router, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)

@@ -15,7 +15,7 @@ mod verify;
 pub use chain::{Expected, Fault as ChainFault, Hash, Head};
 pub use checkpoint::{Failure as KeyFailure, Key, NotAKey, PublicKey};
 pub use export::{Bad, Failure as ExportFailure, Format, Selection, export};
-pub use log::{Failure, Log};
+pub use log::{Failure, Log, Written};
 pub use read::Failure as ReadFailure;
 pub use record::{Entry, Now, Person, What};
 pub use redact::Redactor;

@@ -12,6 +12,7 @@ mod doctor;
 mod generate;
 mod grants;
 mod intent;
+mod metrics;
 mod output;
 mod policy;
 mod requests;
@@ -120,6 +121,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Verb::Forget(target) => wait(sessions::steer(&client, Steer::Forget, &target.session)),
         Verb::Kill(target) => wait(sessions::steer(&client, Steer::Kill, &target.session)),
         Verb::Status(listing) => wait(status::run(&client, listing.json)),
+        Verb::Metrics => wait(metrics::run(&client)),
         Verb::Policy(args::Policy::Check(check)) => policy::check(&check),
         Verb::Policy(args::Policy::Reload) => wait(policy::reload(&client)),
         Verb::Audit(args::Audit::Verify(verify)) => audit::verify(&verify),

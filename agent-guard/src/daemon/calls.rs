@@ -46,6 +46,7 @@ impl Daemon {
         match call {
             Call::Permission { reply, .. } => drop(reply.send(Ok(()))),
             Call::Status { reply } => drop(reply.send(self.show_status())),
+            Call::Metrics { reply } => drop(reply.send(self.count())),
             Call::Requests { filter, reply } => drop(reply.send(Ok(self.show_requests(&filter, &scope)))),
             Call::WatchRequests { filter, reply } => {
                 let known = self.show_requests(&filter, &scope);

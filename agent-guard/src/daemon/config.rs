@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -36,6 +37,7 @@ struct File {
     head_file: Option<PathBuf>,
     default_profile: Option<String>,
     notify: Vec<notify::Entry>,
+    metrics_listen: Option<String>,
 }
 
 /// What it means.
@@ -59,6 +61,8 @@ pub struct Config {
     pub default_profile: String,
     /// Who is told of requests.
     pub hooks: Vec<Hook>,
+    /// An address of this host alone, where metrics are served besides.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Why the configuration cannot be used.
@@ -91,6 +95,12 @@ pub enum Failure {
     /// A hook that is told of requests is not as expected.
     #[error("the configuration is not valid: {0}")]
     Notify(#[from] notify::SettingsFailure),
+    /// Metrics would be served to other hosts, or nobody knows where.
+    #[error("metrics_listen is {value}: a loopback address and a port are expected, as in 127.0.0.1:9477")]
+    NotLoopback {
+        /// Its value.
+        value: String,
+    },
 }
 
 impl Config {
@@ -123,8 +133,16 @@ impl Config {
             head_file: file.head_file.map(|path| pick("head_file", Some(path), None, "")).transpose()?,
             default_profile: file.default_profile.unwrap_or_else(|| "autonomous".to_owned()),
             hooks: notify::check(file.notify)?,
+            metrics_listen: file.metrics_listen.map(loopback).transpose()?,
         })
     }
+}
+
+/// An address that no other host reaches.
+fn loopback(value: String) -> Result<SocketAddr, Failure> {
+    let address = value.parse::<SocketAddr>().ok();
+    let own = address.filter(|address| address.ip().is_loopback() && address.port() != 0);
+    own.ok_or(Failure::NotLoopback { value })
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, Failure> {
@@ -195,6 +213,30 @@ mod tests {
             let failure = parse(Path::new("/etc/x.yaml"), text).expect_err(text).to_string();
             assert!(failure.starts_with("the configuration /etc/x.yaml is not valid: "), "{failure}");
         }
+    }
+
+    #[test]
+    fn metrics_are_served_to_this_host_alone_and_only_where_that_is_said() {
+        let read = |value: &str| {
+            let file = parse(Path::new("x"), &format!("metrics_listen: '{value}'\n")).expect("parses");
+            Config::merge(flags(), file).map(|config| config.metrics_listen)
+        };
+        for value in ["127.0.0.1:9477", "127.1.2.3:1", "[::1]:9477"] {
+            assert_eq!(read(value).expect(value), Some(value.parse().expect(value)));
+        }
+        for value in [
+            "0.0.0.0:9477",
+            "[::]:9477",
+            "192.168.0.1:9477",
+            "[::ffff:127.0.0.1]:1",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "9477",
+        ] {
+            let failure = read(value).expect_err(value).to_string();
+            assert!(failure.starts_with(&format!("metrics_listen is {value}: a loopback address")), "{failure}");
+        }
+        assert_eq!(Config::merge(flags(), File::default()).expect("merges").metrics_listen, None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod intents;
 mod looks;
 mod lookups;
 mod memory;
+mod metrics;
 mod names;
 mod notices;
 mod places;
@@ -226,10 +227,16 @@ async fn serve(config: Config, signals: Inbox) -> Result<(), Error> {
     let key = audit::Key::open(&config.state_dir.join(AUDIT_KEY))?;
     let boot = clock::boot_id().map_err(Error::Start)?;
     let log = audit::Log::open(&config.log_dir, boot.clone(), key)?;
-    let listeners = Listeners::open(&config.run_dir)?;
+    let mut listeners = Listeners::open(&config.run_dir)?;
     // Behind the sockets, which tell whether another daemon runs.
     let store = Store::open(&config.state_dir.join(STORE), boot)?;
     let notifier = Notifier::start(&config.hooks, &config.state_dir.join(NOTIFY_QUEUE), notify::Schedule::default())?;
+    if let Some(address) = config.metrics_listen
+        && let Err(error) = listeners.add_port(address)
+    {
+        // Whoever takes the port first must not keep the guard from starting.
+        tracing::error!(%error, "metrics are served on the control socket only");
+    }
     // Before anything is looked up: what is mounted meanwhile is looked at again.
     let mounts = MountChanges::watch().map_err(Error::Mounts)?;
     let looks = Looks::default();

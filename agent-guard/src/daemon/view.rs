@@ -389,7 +389,7 @@ fn outcomes(counted: agent_guard_common::session::Outcomes) -> types::Outcomes {
     types::Outcomes { deleted, renamed, truncated, failed }
 }
 
-fn failure((place, errno, count): &(&'static str, u32, u64)) -> types::Failure {
+pub(super) fn failure((place, errno, count): &(&'static str, u32, u64)) -> types::Failure {
     let name = match i32::try_from(*errno) {
         Ok(0) => "none".to_owned(),
         Ok(number) => signal::errno_name(number),

@@ -16,6 +16,7 @@ mod orders;
 mod quorum;
 mod same;
 mod state;
+mod tally;
 mod turn;
 
 pub use effect::{About, Effect, Kept, Notice, Rejection, Told};
@@ -25,6 +26,7 @@ pub use id::{NotAnId, RequestId};
 pub use memory::Memory;
 pub use quorum::{Consent, Shortfall};
 pub use state::{Ending, Outcome, PENDING, PENDING_OF_SESSION, PENDING_OF_USER, REMEMBERED, Request, Standing, State};
+pub use tally::{BOUNDS, ENDINGS, Tally, Waits};
 
 use crate::audit::Now;
 use turn::Turn;

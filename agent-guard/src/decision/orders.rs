@@ -65,6 +65,7 @@ impl Turn<'_> {
         *self.state.pending_of.entry(request.session).or_default() += 1;
         *self.state.pending_of_user.entry(user(&request.act)).or_default() += 1;
         self.state.requests.insert(id, request);
+        self.state.tally.ask();
         self.audit_thread(task, What::Held, None);
         self.effects.push(Effect::Keep { about: Some(About::Thread(task)), kept: Kept::Request(id) });
         self.tell(task, Told::Held, None);
@@ -174,6 +175,8 @@ impl Turn<'_> {
     ) {
         let Some(request) = self.state.requests.get_mut(&id) else { return };
         let first = request.ending.is_none();
+        let took_ns = self.now.monotonic_ns.saturating_sub(request.asked.monotonic_ns);
+        self.state.tally.end(request.standing, standing, took_ns);
         request.standing = standing;
         request.ending = Some(Ending { at: self.now.wall, by, reason });
         self.effects.push(Effect::Keep { about, kept: Kept::Request(id) });

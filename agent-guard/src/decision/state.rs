@@ -12,6 +12,7 @@ use super::flood::Askers;
 use super::grant::Grant;
 use super::id::{IDS, Ids, RequestId};
 use super::quorum::Consent;
+use super::tally::Tally;
 use crate::audit::{Now, Person};
 use crate::policy::Scope;
 use crate::session::{Act, SessionKey};
@@ -179,6 +180,7 @@ pub struct State {
     pub(super) askers: Askers,
     pub(super) ids: Ids,
     pub(super) crowded_out: u64,
+    pub(super) tally: Tally,
 }
 
 impl State {
@@ -200,6 +202,7 @@ impl State {
             askers: Askers::new(),
             ids: Ids::new(seed),
             crowded_out: 0,
+            tally: Tally::NONE,
         }
     }
 
@@ -253,6 +256,12 @@ impl State {
     #[must_use]
     pub const fn crowded_out(&self) -> u64 {
         self.crowded_out
+    }
+
+    /// How many requests there were, and how they ended.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether a question is known and has not run its course.

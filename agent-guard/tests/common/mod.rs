@@ -5,14 +5,16 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
 
 use agent_guard::api::call::{Admitted, Call, Choice, Incoming, Unwritten, Watch};
+use agent_guard::api::metrics::{Audit, Ended, Metrics};
 use agent_guard::api::server::{Listeners, serve};
 use agent_guard::api::types::{
-    Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Grant, Impact, Intent, IntentBody, Notice,
+    Adopt, Ancestor, AnswerBody, Approval, ApprovalScope, Decision, Failure, Grant, Impact, Intent, IntentBody, Notice,
     Outcomes, PolicyStatus, Process, Reach, Request, RequestState, RuleRef, Session, SessionRef, SessionState,
     StartSession, Status, Variable, Variables,
 };
 use agent_guard::api::{Refusal, Reply, Standing, authz::Scope};
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,6 +68,8 @@ pub struct Daemon {
     pub dir: PathBuf,
     /// What it says and hears.
     pub script: Arc<Mutex<Script>>,
+    /// Where its metrics are served besides.
+    pub port: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -113,16 +117,17 @@ impl Daemon {
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let listeners = Listeners::open(&own_dir).unwrap();
-                ready.send(()).unwrap();
+                let mut listeners = Listeners::open(&own_dir).unwrap();
+                listeners.add_port("127.0.0.1:0".parse().unwrap()).unwrap();
+                ready.send(listeners.port().unwrap()).unwrap();
                 let (calls, incoming) = mpsc::channel(16);
                 let answering = tokio::spawn(answer_all(incoming, own_script));
                 serve(listeners, calls, async { drop(stopped.await) }).await.unwrap();
                 answering.abort();
             });
         });
-        is_ready.recv().unwrap();
-        Self { dir, script, stop: Some(stop), thread: Some(thread) }
+        let port = is_ready.recv().unwrap();
+        Self { dir, script, port, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Has a request be asked, or changed.
@@ -285,6 +290,30 @@ fn status() -> Status {
     }
 }
 
+/// Figures of each kind.
+fn metrics() -> Metrics {
+    let took = vec![(1, 3), (60, 2)];
+    let failure = Failure { place: "event lost".into(), errno: "ENOSPC".into(), count: 4 };
+    Metrics {
+        version: "0.1.0",
+        uptime_ns: 90_500_000_000,
+        generation: 2,
+        pending: 2,
+        oldest_ns: 12_000_000_000,
+        asked: 20,
+        ended: ["approved", "denied"]
+            .map(|standing| Ended { standing, took: took.clone(), longer: 1, sum_ns: 99_000_000_000 })
+            .into(),
+        withdrawn: 1,
+        crowded_out: 5,
+        grants: 1,
+        sessions: vec![("starting", 0), ("active", 3), ("halted", 1)],
+        judged: vec![("passed", 1_000_000), ("refused", 7)],
+        failures: vec![failure],
+        audit: Audit { records: 40, failed: 2, sequence: 4_040 },
+    }
+}
+
 async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, script: Arc<Mutex<Script>>) {
     while let Some(call) = incoming.recv().await {
         let standing = match call.peer.is_alive() {
@@ -404,6 +433,7 @@ fn answer(Admitted { peer, scope, call }: Admitted, script: &mut Script) {
             drop(reply.send(Err(Refusal::Failed("the counters cannot be read".into()))));
         }
         Call::Status { reply } => drop(reply.send(Ok(status()))),
+        Call::Metrics { reply } => drop(reply.send(Ok(metrics()))),
         Call::PolicyReload { reply } => drop(reply.send(Err(Refusal::BadPolicy {
             path: "/etc/agent-guard/policy.yaml".into(),
             faults: vec!["1:1: expected version".into()],

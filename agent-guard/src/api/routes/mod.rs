@@ -5,6 +5,7 @@
 mod body;
 pub(crate) mod grants;
 pub(crate) mod intents;
+pub(crate) mod metrics;
 pub(crate) mod policy;
 pub(crate) mod requests;
 pub(crate) mod sessions;
@@ -33,6 +34,7 @@ const REPLY_TIME: Duration = Duration::from_secs(10);
 pub(crate) fn router(daemon: Loop) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/metrics", get(metrics::metrics))
         .route("/v1/doctor", get(status::doctor))
         .route("/v1/openapi.json", get(status::openapi))
         .route("/v1/requests", get(requests::list))
@@ -52,6 +54,15 @@ pub(crate) fn router(daemon: Loop) -> Router {
         .route("/v1/variables", post(sessions::variables))
         .route("/v1/policy/check", post(policy::check))
         .route("/v1/policy/reload", post(policy::reload))
+        .fallback(fallback)
+        .method_not_allowed_fallback(other_method)
+        .with_state(daemon)
+}
+
+/// The one call of a port of this host.
+pub(crate) fn metrics_only(daemon: Loop) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::metrics))
         .fallback(fallback)
         .method_not_allowed_fallback(other_method)
         .with_state(daemon)

@@ -72,6 +72,17 @@ pub enum Failure {
     },
 }
 
+/// How much was written since the log was opened, and how far it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Records that were appended, checkpoints included.
+    pub records: u64,
+    /// Records that could not be.
+    pub failed: u64,
+    /// Number of the last record.
+    pub sequence: u64,
+}
+
 /// The open audit log.
 #[derive(Debug)]
 pub struct Log {
@@ -92,6 +103,8 @@ pub struct Log {
     largest: u64,
     /// Records since the last checkpoint, and when that was, in nanoseconds of CLOCK_MONOTONIC.
     unsigned: (u64, u64),
+    /// Records that were appended, and that could not be.
+    appended: (u64, u64),
 }
 
 /// What a record says besides what ties it.
@@ -135,6 +148,7 @@ impl Log {
             unsure: true,
             largest: LARGEST,
             unsigned: (0, 0),
+            appended: (0, 0),
         })
     }
 
@@ -142,6 +156,13 @@ impl Log {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How much was written, and how far the log goes.
+    #[must_use]
+    pub const fn written(&self) -> Written {
+        let (records, failed) = self.appended;
+        Written { records, failed, sequence: self.head.sequence }
     }
 
     /// Appends a record. A durable one is on disk when this returns.
@@ -213,6 +234,17 @@ impl Log {
     }
 
     fn write(
+        &mut self,
+        durable: bool,
+        record: impl FnOnce(&Key, &Link) -> Result<String, serde_json::Error>,
+    ) -> Result<(), Failure> {
+        let written = self.write_line(durable, record);
+        let (records, failed) = &mut self.appended;
+        *(if written.is_ok() { records } else { failed }) += 1;
+        written
+    }
+
+    fn write_line(
         &mut self,
         durable: bool,
         record: impl FnOnce(&Key, &Link) -> Result<String, serde_json::Error>,

@@ -82,6 +82,9 @@ pub enum Verb {
     /// Show what the daemon enforces, and what it has failed at
     #[command(after_long_help = "Example:\n  agent-guard status --json")]
     Status(Listing),
+    /// Print what the daemon counts, for Prometheus
+    #[command(after_long_help = "Example:\n  agent-guard metrics > /var/lib/node_exporter/agent-guard.prom")]
+    Metrics,
     /// Check a policy, or put the daemon's policy file in force again
     #[command(subcommand)]
     Policy(Policy),

@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsprogs", "/usr/sbin/mke2fs"),                  // makes an image of it
     ("python3-pip", "pip3"),                            // fetches the scenarios' cloud, which Debian does not have
     ("debian-archive-keyring", apt::KEYRING),           // vouches for what is downloaded
+    ("curl", "curl"),                                   // posts webhooks, also in tests
     ("tmux", "tmux"),                                   // the terminal in which `watch` is tested
 ];
 /// The one rustc of Debian 12 that has the BPF target's core library, where rustup's nightly does not.

@@ -30,10 +30,12 @@ const ON_ONE_KERNEL: &[(&str, Kernel)] = &[
     ("scenario_incident", Kernel::Oldest),
     ("scenario_programs", Kernel::Stable),
     ("scenario_stress", Kernel::Newest),
+    ("scenario_tools", Kernel::Stable),
 ];
 /// Of those, the ones that run on each kernel where what takes long is asked for: how a kernel bears stress, what it does
-/// with its daemon and without, and which hooks its network meets, are its own matters, and how programs end is not.
-const LONG_ON_EACH: &[&str] = &["approval", "fault", "scenario_egress", "scenario_stress"];
+/// with its daemon and without, which hooks its network meets, and how tools stop and go on, are its own matters, and how
+/// programs end is not.
+const LONG_ON_EACH: &[&str] = &["approval", "fault", "scenario_egress", "scenario_stress", "scenario_tools"];
 /// Suites whose long tests wait for a thousand processes: beside others they would wait for ever. Those tests have the
 /// machine for themselves.
 const ALONE: &[&str] = &["fault"];

@@ -4,6 +4,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +16,8 @@ use crate::test::libtest::Suite;
 use crate::test::report::Report;
 use crate::tidy;
 
+/// Test programs that run at one time.
+const PROGRAMS: usize = 2;
 /// Checks that are never run need no BPF object.
 const STUB: (&str, &str) = ("AGENT_GUARD_STUB_BPF", "1");
 
@@ -41,17 +45,30 @@ pub(crate) fn steps(report: &Report) {
     });
 }
 
-/// Runs the unit tests of every crate.
+/// Runs the unit tests of every crate, two programs at a time: most of what takes long waits.
 pub(crate) fn unit_tests(args: &Args, programs: &[Program], report: &Report) {
-    for program in programs.iter().filter(|program| program.kind != Kind::Binary && !program.is_for_guests()) {
-        let package = program.package.file_name().unwrap_or_default().to_string_lossy();
-        let place = format!("{package}/{}", program.name);
-        match unit_test(args, program) {
-            Ok(Some(suite)) => report.suite(&place, &suite, None),
-            Ok(None) => {}
-            Err(error) => {
-                report.step(&place, || Err(error));
-            }
+    let of_host = programs.iter().filter(|program| program.kind != Kind::Binary && !program.is_for_guests());
+    let queue = Mutex::new(of_host);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..PROGRAMS {
+            scope.spawn(|| {
+                while let Some(program) = next() {
+                    run_program(args, program, report);
+                }
+            });
+        }
+    });
+}
+
+fn run_program(args: &Args, program: &Program, report: &Report) {
+    let package = program.package.file_name().unwrap_or_default().to_string_lossy();
+    let place = format!("{package}/{}", program.name);
+    match unit_test(args, program) {
+        Ok(Some(suite)) => report.suite(&place, &suite, None),
+        Ok(None) => {}
+        Err(error) => {
+            report.step(&place, || Err(error));
         }
     }
 }

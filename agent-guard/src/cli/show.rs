@@ -33,6 +33,7 @@ fn sheet(style: Style, request: &Request, alike: &[Request], before: &[String]) 
         ("touched", credentials(&request.credentials).join("\n")),
         ("session", escape(&format!("{} ({}), profile {}", session.name, session.id, session.profile))),
         ("process", process(&request.process)),
+        ("threads", if request.threads > 1 { format!("{} ask it", request.threads) } else { String::new() }),
         ("command", escape(&command_line(&request.process.argv))),
         ("directory", request.process.cwd.as_deref().map_or_else(|| "not known".to_owned(), escape)),
         ("started by", ancestry(&request.process).join("\n")),

@@ -53,9 +53,9 @@ pub(super) struct Context {
     /// The session's first process.
     pub(super) root: u32,
     /// The host's mounts.
-    pub(super) mounts: Mounts,
+    pub(super) mounts: Arc<Mounts>,
     /// The places that the policy labels, as canonical paths.
-    pub(super) labelled: BTreeSet<String>,
+    pub(super) labelled: Arc<BTreeSet<String>>,
     /// Whether somebody is going to read what the act would take with it.
     pub(super) weighs: bool,
     /// For a command: the policy that suspects it, the session's profile, and the key of hashes.
@@ -272,7 +272,7 @@ mod tests {
     use super::{Context, gather, gather_within, heaviest, rule_on};
     use crate::decision::{Bound, Key, Question, Ruling, Task};
     use crate::kernel::events::Object;
-    use crate::session::{Act, Mounts, Rule, SessionKey, plain};
+    use crate::session::{Act, Rule, SessionKey, plain};
 
     fn context() -> Context {
         let pid = std::process::id();
@@ -303,8 +303,8 @@ mod tests {
             question,
             object: Object::Endpoint { address: ([127, 0, 0, 1], 80).into(), protocol: 6, sent: None },
             root: pid,
-            mounts: Mounts::default(),
-            labelled: BTreeSet::new(),
+            mounts: Arc::default(),
+            labelled: Arc::default(),
             weighs: true,
             suspicion: None,
         }

@@ -19,8 +19,7 @@ use super::places::Places;
 use super::resolve;
 use crate::kernel::support::{self, Support};
 use crate::kernel::{self, Kernel};
-use crate::policy::{self, Checked, CompileError, Compiled, Facts, Fault, PathFacts, RuleInfo};
-use crate::text;
+use crate::policy::{self, Checked, CompileError, Compiled, Facts, Fault, RuleInfo};
 
 /// Bytes of a policy file.
 const FILE_BYTES: u64 = 1 << 20;
@@ -102,6 +101,8 @@ pub(super) struct InForce {
     pub(super) loaded_at: Timestamp,
     pub(super) checked: Checked,
     pub(super) places: Places,
+    /// The places that it labels, as canonical paths; each question that is being completed holds on to them.
+    pub(super) labelled: Arc<BTreeSet<String>>,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     number: u32,
     pub(super) compiled: Arc<Compiled>,
@@ -161,7 +162,8 @@ impl InForce {
         let Prepared { checked, places, hosts, number } = prepared;
         let compiled = install(kernel, &checked, &places, &hosts, number, kept)?;
         places.tell(&Places::default());
-        Ok(Self { path, loaded_at: now, checked, places, hosts, number, compiled, previous: None })
+        let labelled = Arc::new(places.labelled());
+        Ok(Self { path, loaded_at: now, checked, places, labelled, hosts, number, compiled, previous: None })
     }
 
     /// Puts another policy in force; on failure everything stays as it is.
@@ -177,6 +179,7 @@ impl InForce {
         let compiled = install(kernel, &checked, &places, &hosts, number, kept)?;
         self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
         places.tell(&self.places);
+        self.labelled = Arc::new(places.labelled());
         (self.checked, self.places, self.loaded_at) = (checked, places, now);
         (self.hosts, self.number) = (hosts, number);
         Ok(())
@@ -189,6 +192,7 @@ impl InForce {
         if has_changed {
             let compiled = install(kernel, &self.checked, &places, &self.hosts, self.number, kept)?;
             self.previous = Some(std::mem::replace(&mut self.compiled, compiled));
+            self.labelled = Arc::new(places.labelled());
         }
         places.tell(&self.places);
         self.places = places;
@@ -198,16 +202,6 @@ impl InForce {
     /// Tells it from another one, also in a daemon to come: two that come to the same have the same.
     pub(super) const fn number(&self) -> u32 {
         self.number
-    }
-
-    /// The places that it labels, as canonical paths.
-    pub(super) fn labelled(&self) -> BTreeSet<String> {
-        let canonical = |facts: &PathFacts| {
-            let names = facts.chain.iter().skip(1).map(|node| &node.name).chain(&facts.missing);
-            let path = names.fold(String::new(), |path, name| path + "/" + &text::from_bytes(name));
-            if path.is_empty() { "/".to_owned() } else { path }
-        };
-        self.places.facts.values().map(canonical).collect()
     }
 
     /// The paths that it names.

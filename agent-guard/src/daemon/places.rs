@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::policy::PathFacts;
 use crate::session::Mounts;
+use crate::text;
 
 /// What lies at paths now.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +17,8 @@ pub(super) struct Places {
     pub(super) homes: Vec<String>,
     /// What a policy is compiled with, by place.
     pub(super) facts: BTreeMap<String, PathFacts>,
-    /// The mounts of the host.
-    pub(super) mounts: Mounts,
+    /// The mounts of the host; each question that is being completed holds on to them.
+    pub(super) mounts: Arc<Mounts>,
     /// What could not be looked at, for the paths where there is such.
     pub(super) hidden: BTreeMap<String, Hidden>,
 }
@@ -47,6 +49,16 @@ impl Places {
             }
         }
         self
+    }
+
+    /// The places that are labelled, as canonical paths.
+    pub(super) fn labelled(&self) -> BTreeSet<String> {
+        let canonical = |facts: &PathFacts| {
+            let names = facts.chain.iter().skip(1).map(|node| &node.name).chain(&facts.missing);
+            let path = names.fold(String::new(), |path, name| path + "/" + &text::from_bytes(name));
+            if path.is_empty() { "/".to_owned() } else { path }
+        };
+        self.facts.values().map(canonical).collect()
     }
 
     /// Says what cannot be looked at and was not said to be before.

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -81,7 +82,7 @@ pub(super) fn places(wanted: &[String], look: &Look) -> Result<Places, Failure> 
         }
         facts.insert(path, found);
     }
-    Ok(Places { wanted: wanted.to_vec(), homes, facts, mounts, hidden })
+    Ok(Places { wanted: wanted.to_vec(), homes, facts, mounts: Arc::new(mounts), hidden })
 }
 
 /// Looks hosts up.

@@ -88,8 +88,8 @@ impl Daemon {
         Context {
             weighs,
             root: session.map_or(0, |session| session.root),
-            mounts: self.policy.places.mounts.clone(),
-            labelled: self.policy.labelled(),
+            mounts: Arc::clone(&self.policy.places.mounts),
+            labelled: Arc::clone(&self.policy.labelled),
             object: event.object,
             question,
             suspicion,

@@ -21,6 +21,7 @@ use crate::system::{clock, host, signal, user};
 struct Outline {
     id: decision::RequestId,
     standing: Standing,
+    threads: u64,
     asked: Timestamp,
     expires: Timestamp,
     left_ms: u64,
@@ -42,6 +43,7 @@ impl Outline {
         Self {
             id: request.id,
             standing: request.standing,
+            threads: request.keys().count() as u64,
             asked: request.asked.wall,
             expires: request.deadline.wall,
             left_ms: left_ns / 1_000_000,
@@ -66,6 +68,7 @@ impl Outline {
             rule: types::RuleRef { name: act.rule.name.clone(), message: act.rule.message.clone() },
             tier: tier_word(act.tier).to_owned(),
             process: process(&act.process, self.user.clone()),
+            threads: self.threads,
             impact: act.impact.map(|impact| types::Impact {
                 files: impact.files,
                 bytes: impact.bytes,

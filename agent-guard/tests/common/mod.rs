@@ -227,6 +227,7 @@ pub fn request(id: &str, uid: u32) -> Request {
             cwd: Some("/root".into()),
             ancestry: vec![Ancestor { pid: 4200, comm: "bash".into(), argv: vec!["bash".into()] }],
         },
+        threads: 1,
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
         sent: None,
         credentials: Vec::new(),

@@ -103,7 +103,7 @@ mod tests {
         let text = r#"{"id": "", "state": "pending", "session": {"id": "", "name": "", "profile": "", "uid": 0},
             "operation": "", "object": "", "other": null, "cut": false, "label": "", "rule": {"name": "", "message": null},
             "tier": "", "process": {"pid": 0, "tid": 0, "uid": 0, "user": null, "comm": "", "argv": [], "cwd": null,
-            "ancestry": []}, "impact": null, "sent": null, "credentials": [], "intent": null,
+            "ancestry": []}, "threads": 1, "impact": null, "sent": null, "credentials": [], "intent": null,
             "approval": {"approvers": 1, "group": null, "demands": [], "widest": "session", "consents": []},
             "asked_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z",
             "left_ms": 0, "decision": null}"#;

@@ -165,6 +165,8 @@ pub struct Request {
     pub tier: String,
     /// Who asks.
     pub process: Process,
+    /// How many threads of that process ask it: one answer is each one's.
+    pub threads: u64,
     /// What lies under the label, for an act that destroys.
     pub impact: Option<Impact>,
     /// Bytes that were sent before on the connection that it goes on with; none for anything else.

@@ -28,6 +28,7 @@ pub(in crate::cli) fn request(id: &str, seconds: u64) -> Request {
         rule: RuleRef { name: "prod".into(), message: Some("Ask first.".into()) },
         tier: "gated".into(),
         process: Process { pid: 4242, tid: 4242, uid: 1, user: None, comm, argv, cwd, ancestry },
+        threads: 1,
         impact: Some(Impact { files: 12, bytes: 34_567, complete: true }),
         sent: None,
         credentials: Vec::new(),

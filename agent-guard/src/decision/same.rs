@@ -108,5 +108,11 @@ mod tests {
         let effects = game.play(Event::Failed { about, why: "no room" });
         assert!(effects.contains(&"answer 70 denied".to_owned()) && effects.contains(&"answer 71 denied".to_owned()));
         assert_eq!(game.standing(id), Some(Standing::Denied));
+        // Said once more, it is nothing to a thread that asks something else by now.
+        let other = question(key(5, 6, Q + 9), 1, Ruling::Ask);
+        game.play(Event::Asked(Box::new(Question { bound: Bound { object: 1, ..other.bound }, ..other })));
+        game.play(Event::Failed { about, why: "no room" });
+        assert_eq!(game.state.pending(), 1);
+        assert!(game.state.waits(5));
     }
 }

@@ -311,8 +311,10 @@ impl<'a> Turn<'a> {
         let Some(request) = self.state.threads.get(&task).map(|thread| thread.request) else { return };
         let mut tasks = vec![task];
         if let Some(id) = request {
-            let asked = self.state.requests.get(&id);
-            tasks.extend(asked.into_iter().flat_map(Request::keys).map(|key| key.task).filter(|other| *other != task));
+            let asked = self.state.requests.get(&id).into_iter().flat_map(Request::keys);
+            // One that asks something else by now has its own record.
+            let still = asked.filter(|key| key.task != task && self.state.knows(*key));
+            tasks.extend(still.map(|key| key.task));
             let refused = |thread: &Thread| matches!(thread.phase, Phase::Refused(_));
             if !self.state.threads.get(&task).is_some_and(refused) {
                 self.end_grants(|grant| grant.id == id, why);

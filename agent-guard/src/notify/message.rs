@@ -136,7 +136,7 @@ pub(super) mod tests {
             "rule": { "name": "hold-production", "message": null }, "tier": "autonomous",
             "process": { "pid": 2, "tid": 2, "uid": 1000, "user": "alice", "comm": "rm", "argv": ["rm", object],
                          "cwd": "/", "ancestry": [] },
-            "impact": null, "sent": null, "credentials": [], "intent": null,
+            "threads": 1, "impact": null, "sent": null, "credentials": [], "intent": null,
             "approval": { "approvers": 1, "group": null, "demands": [], "widest": "session", "consents": [] },
             "asked_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:05:00Z", "left_ms": 300_000,
             "decision": null, "outcome": null

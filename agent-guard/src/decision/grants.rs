@@ -1,5 +1,6 @@
 //! Approvals that reach further: made, followed and ended. What is allowed so is on record before anything passes by it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_guard_common::answer::answered;
@@ -87,10 +88,14 @@ impl Turn<'_> {
         let waiting = self.state.threads.iter().filter(|(_, thread)| thread.phase == Phase::Waiting);
         let covered = waiting.filter(|(task, thread)| self.granting(**task, thread) == Some(id));
         let covered: Vec<_> = covered.filter_map(|(task, thread)| Some((*task, thread.request?))).collect();
-        for (task, request) in covered {
-            if let Some(thread) = self.state.threads.get_mut(&task) {
+        // All threads of a request before it is decided: its record tells what each goes on by.
+        for (task, _) in &covered {
+            if let Some(thread) = self.state.threads.get_mut(task) {
                 thread.grant = Some(id);
             }
+        }
+        let requests: BTreeSet<RequestId> = covered.into_iter().map(|(_, request)| request).collect();
+        for request in requests {
             self.decide(request, Standing::Approved, Some(by.clone()), None);
         }
     }

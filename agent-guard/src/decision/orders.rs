@@ -258,6 +258,8 @@ impl Turn<'_> {
                     let id = *id;
                     self.decide(id, Standing::Cancelled, Some(by.clone()), Some("its session was killed".to_owned()));
                 }
+                // One that was answered just now, with another thread's question, has its answer.
+                Some(Thread { phase: Phase::Refused(_), .. }) => {}
                 Some(_) => self.void(task, "its session was killed"),
                 None => {}
             }

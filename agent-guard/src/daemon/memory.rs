@@ -126,7 +126,6 @@ impl Daemon {
             })
         };
         let mut changes = Vec::new();
-        let mut must_last = false;
         for (_, kept) in ordered() {
             match kept {
                 // Of one that ended and was forgotten in the same turn nothing is left to be kept.
@@ -138,18 +137,16 @@ impl Daemon {
                 Kept::GrantEnded(id) => changes.push(Change::GrantEnded(id)),
             }
         }
-        for change in &changes {
-            must_last |= match change {
-                // No process is held across a start of the machine.
-                Change::Request(request) => request.standing != Standing::Pending || !request.consents.is_empty(),
-                Change::Grant(..) => true,
-                Change::Forgotten(_) | Change::GrantEnded(_) => false,
-            };
-        }
         if changes.is_empty() {
             return Ok(());
         }
-        self.store.commit(&changes, must_last, self.log.sequence()).map_err(|failure| {
+        let must_last = changes.iter().any(|change| match change {
+            // No process is held across a start of the machine.
+            Change::Request(request) => request.standing != Standing::Pending || !request.consents.is_empty(),
+            Change::Grant(..) => true,
+            Change::Forgotten(_) | Change::GrantEnded(_) => false,
+        });
+        self.store.commit(&changes, must_last, self.log.written().sequence).map_err(|failure| {
             tracing::error!(%failure, "what must outlive the daemon is not kept");
             ordered().filter_map(|(about, _)| about).collect()
         })

@@ -12,7 +12,7 @@ use agent_guard_common::limits::GRANT_NS;
 
 use super::event::Key;
 use super::grant::Grant;
-use super::state::{Phase, Request, Standing, State, Thread, user};
+use super::state::{Phase, Request, Standing, State, Thread};
 
 /// All that outlives a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,28 +56,22 @@ impl State {
                 Standing::Denied => Some(answered::DENIED),
                 Standing::Cancelled => Some(answered::CANCELLED),
             };
-            state.left.extend(
-                request
-                    .keys()
-                    .filter(|key| !unused.contains(key))
-                    .zip(std::iter::repeat(kind))
-                    .filter_map(|(key, kind)| Some((key, kind?))),
-            );
+            if let Some(kind) = kind {
+                state.left.extend(request.keys().filter(|key| !unused.contains(key)).map(|key| (key, kind)));
+            }
             if waits {
-                state.deadlines.insert((request.deadline.monotonic_ns, request.id));
-                *state.pending_of.entry(request.session).or_default() += 1;
-                *state.pending_of_user.entry(user(&request.act)).or_default() += 1;
+                state.await_answer(request);
             } else {
                 state.ended.push_back(request.id);
+                state.requests.insert(request.id, request);
             }
-            state.requests.insert(request.id, request);
         }
         state.grants = memory.grants.into_iter().map(|grant| (grant.id, grant)).collect();
         state
     }
 
     /// All that a daemon after this one must know.
-    #[must_use]
+    #[cfg(test)]
     pub fn memory(&self) -> Memory {
         Memory { requests: self.requests().cloned().collect(), grants: self.grants().cloned().collect() }
     }

@@ -61,10 +61,7 @@ impl Turn<'_> {
             ending: None,
             outcome: None,
         };
-        self.state.deadlines.insert((deadline.monotonic_ns, id));
-        *self.state.pending_of.entry(request.session).or_default() += 1;
-        *self.state.pending_of_user.entry(user(&request.act)).or_default() += 1;
-        self.state.requests.insert(id, request);
+        self.state.await_answer(request);
         self.state.tally.ask();
         self.audit_thread(task, What::Held, None);
         self.effects.push(Effect::Keep { about: Some(About::Thread(task)), kept: Kept::Request(id) });

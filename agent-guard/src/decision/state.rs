@@ -206,6 +206,14 @@ impl State {
         }
     }
 
+    /// Takes a request up that waits, with all that is counted of it.
+    pub(super) fn await_answer(&mut self, request: Request) {
+        self.deadlines.insert((request.deadline.monotonic_ns, request.id));
+        *self.pending_of.entry(request.session).or_default() += 1;
+        *self.pending_of_user.entry(user(&request.act)).or_default() += 1;
+        self.requests.insert(request.id, request);
+    }
+
     /// A request, while it is pending or remembered.
     #[must_use]
     pub fn request(&self, id: RequestId) -> Option<&Request> {

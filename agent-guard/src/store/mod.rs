@@ -8,7 +8,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::decision::{Grant, Request, RequestId};
 
@@ -228,8 +228,7 @@ impl Store {
 }
 
 fn tables(connection: &Connection) -> rusqlite::Result<u32> {
-    let count = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).optional()?;
-    Ok(count.unwrap_or(0))
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
 }
 
 /// What is asked never changes, and is written once.

@@ -174,32 +174,26 @@ impl Log {
         Ok(())
     }
 
-    /// The number of the last record.
-    #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.head.sequence
-    }
-
     /// The records behind one, a line each, in their order.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn behind(&self, sequence: u64) -> Result<Vec<String>, Failure> {
         let read = |path: &Path, source| Failure::Read { path: path.to_owned(), source };
-        let number = |line: &str| serde_json::from_str::<Link>(line).map(|link| link.sequence).ok();
         let mut records = Vec::new();
-        for path in files(&self.directory).map_err(|source| read(&self.directory, source))?.iter().rev() {
+        // From the end on: a daemon that starts has little time, and what it looks for is the last of much.
+        'files: for path in files(&self.directory).map_err(|source| read(&self.directory, source))?.iter().rev() {
             let bytes = fs::read(path).map_err(|source| read(path, source))?;
-            let text = String::from_utf8_lossy(&bytes);
-            // What is no record was torn, and is nobody's.
-            let found: Vec<(u64, &str)> = text.lines().filter_map(|line| Some((number(line)?, line))).collect();
-            let is_all = found.first().is_some_and(|(first, _)| *first > sequence + 1);
-            let behind = found.into_iter().filter(|(number, _)| *number > sequence);
-            records.splice(0..0, behind.map(|(_, line)| line.to_owned()));
-            if !is_all {
-                break;
+            for line in bytes.rsplit(|byte| *byte == b'\n') {
+                // What is no record was torn, and is nobody's.
+                let Ok(link) = serde_json::from_slice::<Link>(line) else { continue };
+                if link.sequence <= sequence {
+                    break 'files;
+                }
+                records.push(String::from_utf8_lossy(line).into_owned());
             }
         }
+        records.reverse();
         Ok(records)
     }
 

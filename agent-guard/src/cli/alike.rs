@@ -1,6 +1,8 @@
 //! Requests that are one question for a person: of one rule, label and operation, by processes that one parent has started. And
 //! what was decided before about the like. None is hidden, and each is answered by itself.
 
+use std::collections::HashMap;
+
 use super::Error;
 use super::grants::agreed;
 use super::requests::object;
@@ -22,21 +24,16 @@ fn question(request: &Request) -> (&str, &str, &str, &str, u32) {
 /// Puts those side by side that wait and are one question, where the first of them stands; tells of each whether it is another
 /// one of the question before it.
 pub(super) fn grouped(requests: Vec<Request>) -> Vec<(bool, Request)> {
-    let mut groups: Vec<Vec<Request>> = Vec::new();
-    for request in requests {
+    let mut firsts = HashMap::new();
+    let mut first = Vec::new();
+    for (place, request) in requests.iter().enumerate() {
         let waits = request.state == RequestState::Pending;
-        let same = |group: &&mut Vec<Request>| {
-            group[0].state == RequestState::Pending && question(&group[0]) == question(&request)
-        };
-        match groups.iter_mut().find(same).filter(|_| waits) {
-            Some(group) => group.push(request),
-            None => groups.push(vec![request]),
-        }
+        first.push(if waits { *firsts.entry(question(request)).or_insert(place) } else { place });
     }
-    groups
-        .into_iter()
-        .flat_map(|group| group.into_iter().enumerate().map(|(place, request)| (place > 0, request)))
-        .collect()
+    let mut placed: Vec<(usize, usize, Request)> =
+        first.into_iter().enumerate().zip(requests).map(|((place, first), request)| (first, place, request)).collect();
+    placed.sort_by_key(|(first, place, _)| (*first, *place));
+    placed.into_iter().map(|(first, place, request)| (place != first, request)).collect()
 }
 
 /// The requests that wait and are the same question, the one that is asked about first.
@@ -45,14 +42,19 @@ pub(super) async fn of(client: &Client, id: &str) -> Result<Vec<Request>, Error>
     let filter =
         RequestFilter { state: Some(RequestState::Pending), session: Some(asked.session.id.clone()), watch: false };
     let waiting = client.requests(&filter).await?;
-    let others = waiting.into_iter().filter(|other| other.id != asked.id && question(other) == question(&asked));
-    let others: Vec<Request> = others.collect();
+    let others: Vec<Request> = others(&asked, &waiting).cloned().collect();
     Ok(std::iter::once(asked).chain(others).collect())
 }
 
+/// Those among the known ones that wait and are the same question as one.
+pub(super) fn others<'a>(asked: &Request, known: &'a [Request]) -> impl Iterator<Item = &'a Request> {
+    known.iter().filter(move |other| {
+        other.state == RequestState::Pending && other.id != asked.id && question(other) == question(asked)
+    })
+}
+
 /// What was decided before about the like of a request, the last first, a line each.
-pub(super) async fn before(client: &Client, request: &Request) -> Result<Vec<String>, Error> {
-    let known = client.requests(&RequestFilter { state: None, session: None, watch: false }).await?;
+pub(super) fn before(request: &Request, known: &[Request]) -> Vec<String> {
     let is_like = |other: &&Request| {
         let same = (&other.rule.name, &other.label, &other.operation);
         other.state != RequestState::Pending && same == (&request.rule.name, &request.label, &request.operation)
@@ -63,7 +65,7 @@ pub(super) async fn before(client: &Client, request: &Request) -> Result<Vec<Str
     };
     let mut like: Vec<&Request> = known.iter().filter(is_like).collect();
     like.sort_by_key(|other| std::cmp::Reverse(other.decision.as_ref().map(|decision| decision.at)));
-    Ok(like.into_iter().take(BEFORE).map(line).collect())
+    like.into_iter().take(BEFORE).map(line).collect()
 }
 
 /// Has a person see all that is approved together, and say yes to that.

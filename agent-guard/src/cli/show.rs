@@ -6,7 +6,9 @@ use super::args;
 use super::output::{self, Style, Tone};
 use super::requests::{left, object};
 use crate::api::client::Client;
-use crate::api::types::{Approval, Consent, Credential, Decision, Impact, Intent, Process, Request, RequestState};
+use crate::api::types::{
+    Approval, Consent, Credential, Decision, Impact, Intent, Process, Request, RequestFilter, RequestState,
+};
 use crate::text::{command_line, escape};
 
 /// Shows it.
@@ -15,13 +17,12 @@ pub(super) async fn run(client: &Client, args: args::Show) -> Result<(), Error> 
     if args.json {
         return Ok(output::print_json(&request)?);
     }
-    let alike = alike::of(client, &args.id).await?;
-    let before = alike::before(client, &request).await?;
-    Ok(output::print(&sheet(Style::of_stdout(), &request, &alike[1..], &before))?)
+    let known = client.requests(&RequestFilter::default()).await?;
+    Ok(output::print(&sheet(Style::of_stdout(), &request, &known))?)
 }
 
-/// The sheet.
-fn sheet(style: Style, request: &Request, alike: &[Request], before: &[String]) -> String {
+/// The sheet; all requests that are known tell which of them are alike.
+fn sheet(style: Style, request: &Request, known: &[Request]) -> String {
     let session = &request.session;
     let mut fields = vec![
         ("request", format!("{} ({})", escape(&request.id), standing(style, request))),
@@ -41,8 +42,8 @@ fn sheet(style: Style, request: &Request, alike: &[Request], before: &[String]) 
         ("message", request.rule.message.as_deref().map(escape).unwrap_or_default()),
         ("tier", escape(&request.tier)),
         ("approval", approval(&request.approval, true).join("\n")),
-        ("alike", others(alike)),
-        ("before", before.join("\n")),
+        ("alike", others(request, known)),
+        ("before", alike::before(request, known).join("\n")),
         ("asked", format!("{:.0}", request.asked_at)),
         ("expires", format!("{:.0}", request.expires_at)),
     ];
@@ -63,8 +64,8 @@ fn sheet(style: Style, request: &Request, alike: &[Request], before: &[String]) 
 }
 
 /// The others that wait and are the same question.
-fn others(alike: &[Request]) -> String {
-    let ids: Vec<String> = alike.iter().map(|other| escape(&other.id)).collect();
+fn others(request: &Request, known: &[Request]) -> String {
+    let ids: Vec<String> = alike::others(request, known).map(|other| escape(&other.id)).collect();
     if ids.is_empty() { String::new() } else { format!("{} (answered together with `--alike`)", ids.join(", ")) }
 }
 

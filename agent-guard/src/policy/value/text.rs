@@ -142,52 +142,40 @@ impl Scalar for Timeout {
     }
 }
 
-/// How many users must approve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) struct Approvers(pub(in crate::policy) u8);
+/// A whole number from 1 to a bound.
+macro_rules! number {
+    ($(#[$meta:meta])* $name:ident($kind:ty) up to $most:literal, $expected:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(in crate::policy) struct $name(pub(in crate::policy) $kind);
 
-/// The most: whoever is held waits for all of them.
-const APPROVERS: u8 = 9;
+        impl Scalar for $name {
+            const EXPECTED: &'static str = $expected;
 
-impl Scalar for Approvers {
-    const EXPECTED: &'static str = "how many people must approve, 1 to 9";
+            fn from_text(text: &str) -> Result<Self, String> {
+                Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)))
+            }
 
-    fn from_text(text: &str) -> Result<Self, String> {
-        Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)))
-    }
+            fn from_number(number: i128) -> Result<Self, String> {
+                let fits = <$kind>::try_from(number).ok().filter(|number| (1..=$most).contains(number));
+                fits.map(Self).ok_or_else(|| format!("expected {}, found {number}", Self::EXPECTED))
+            }
 
-    fn from_number(number: i128) -> Result<Self, String> {
-        let fits = u8::try_from(number).ok().filter(|number| (1..=APPROVERS).contains(number));
-        fits.map(Self).ok_or_else(|| format!("expected {}, found {number}", Self::EXPECTED))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": APPROVERS })
-    }
+            fn schema() -> Schema {
+                json_schema!({ "type": "integer", "minimum": 1, "maximum": $most })
+            }
+        }
+    };
 }
 
-/// How many questions a session may ask within a minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) struct Questions(pub(in crate::policy) u32);
+number! {
+    /// How many users must approve. Whoever is held waits for all of them.
+    Approvers(u8) up to 9, "how many people must approve, 1 to 9"
+}
 
-/// The most: as good as no limit.
-const QUESTIONS: u32 = 1_000_000;
-
-impl Scalar for Questions {
-    const EXPECTED: &'static str = "a number of questions, 1 to 1000000";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)))
-    }
-
-    fn from_number(number: i128) -> Result<Self, String> {
-        let fits = u32::try_from(number).ok().filter(|number| (1..=QUESTIONS).contains(number));
-        fits.map(Self).ok_or_else(|| format!("expected {}, found {number}", Self::EXPECTED))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": QUESTIONS })
-    }
+number! {
+    /// How many questions a session may ask within a minute; the most is as good as no limit.
+    Questions(u32) up to 1_000_000, "a number of questions, 1 to 1000000"
 }
 
 /// The name of a group of this machine's users.
